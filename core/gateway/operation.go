@@ -1,0 +1,29 @@
+// Package gateway is the data plane: it turns an Operation into a Result, whatever door
+// the Operation came through. It knows no HTTP.
+package gateway
+
+import (
+	"context"
+
+	"github.com/athena-gateway/athena/sdk"
+)
+
+// Operation is a call to a backend plus who asks, which client, through which door and
+// how. It serialises: it holds a principal's id, never a token.
+type Operation struct {
+	Door      string // "gateway", "rest", "ws", ...
+	Name      string // fetch, insert, update, delete, query, count: for logs and metrics
+	Client    string // registered name
+	Principal string
+	RequestID string
+	Trace     string // W3C traceparent
+
+	// Call holds the statements, session and result options. Instance, Generation,
+	// Deadline and ID are filled in on the way.
+	Call sdk.Call
+}
+
+// Executor executes an Operation. Execute of this package is the one implementation;
+// doors take the function so that their tests can stand in for it. The error is an
+// *sdk.Error. The caller must Close the Result exactly once.
+type Executor func(ctx context.Context, op *Operation) (*Result, error)
