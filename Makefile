@@ -1,0 +1,34 @@
+# The commands of this repository. Only `test` and `bench` need more than Go: a PostgreSQL,
+# which scripts/with-postgres.sh starts (on Debian it installs it first).
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME ?= 60s
+LDFLAGS   = -s -w -X main.version=$(VERSION)
+
+.PHONY: build run test bench fuzz lint generate check
+
+build: ## bin/athena and every plugin in bin/plugins
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/athena ./cmd/athena
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/plugins/ ./plugins/...
+
+run: build ## the gateway on 127.0.0.1:4052 with a sample database
+	bin/athena server
+
+test: ## every test, with -race, on a private PostgreSQL; ARGS='-run X ./core/...' narrows it
+	scripts/test.sh $(ARGS)
+
+bench: ## Athena against the floor, in one run on one private PostgreSQL
+	scripts/bench.sh $(ARGS)
+
+fuzz: ## each fuzz target for FUZZTIME
+	scripts/fuzz.sh $(FUZZTIME)
+
+lint: ## gofmt, go vet, staticcheck
+	scripts/lint.sh
+
+generate: ## Go code of sdk/pluginpb/*.proto
+	go -C tools run ./protogen .. sdk/pluginpb
+
+check: lint ## everything that must hold before a change is shared
+	scripts/generated-clean.sh
+	ATHENA_TEST_LONG=1 scripts/test.sh
