@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"google.golang.org/grpc/mem"
 )
 
 // chunkSize is when a chunk of row bytes is sent; an answer that stays below it is one
@@ -27,6 +29,9 @@ type Chunk struct {
 	Body      []byte
 	Tail      *Tail
 	Err       *Error
+
+	last   bool            // nothing follows for this call
+	pieces mem.BufferSlice // received: the body in pieces
 }
 
 // Rows writes the answer of a call: row JSON (or CSV) goes straight into pooled chunks
@@ -52,7 +57,7 @@ type Rows struct {
 	rowOpen   bool // a key of the current row has been written
 	opened    bool // the body has begun
 	headSent  bool
-	noBody    bool // a scalar wrote the whole body
+	scalar    bool // Scalar wrote the whole body
 
 	hold bool
 	held []*Chunk
@@ -230,7 +235,7 @@ func (r *Rows) endRow() error {
 		}
 	}
 	if len(r.buf) >= chunkSize {
-		return r.flush(nil)
+		return r.flush(nil, false)
 	}
 	return nil
 }
@@ -325,7 +330,7 @@ func (r *Rows) Raw(object []byte) error {
 func (r *Rows) Scalar(value []byte) {
 	r.Head.Shape = ShapeScalar
 	r.buf = append(r.buf, value...)
-	r.noBody = true
+	r.scalar = true
 }
 
 // Hold keeps the chunks back until Release: a write's rows before its COMMIT. More than
@@ -346,18 +351,21 @@ func (r *Rows) Release() error {
 
 // NextStatement ends the current statement's answer and begins the next one's.
 func (r *Rows) NextStatement() error {
-	if err := r.finish(); err != nil {
+	if err := r.finish(false); err != nil {
 		return err
 	}
 	next := r.Head.Statement + 1
 	r.Head, r.Tail = Head{Statement: next}, Tail{Statement: next}
-	r.keys, r.col, r.opened, r.rowOpen, r.headSent, r.noBody = nil, 0, false, false, false, false
+	r.keys, r.col, r.opened, r.rowOpen, r.headSent, r.scalar = nil, 0, false, false, false, false
 	return nil
 }
 
-// finish closes the body and sends the last chunk with the tail.
-func (r *Rows) finish() error {
-	if !r.noBody {
+// end ends the last statement's answer.
+func (r *Rows) end() error { return r.finish(true) }
+
+// finish closes the body and sends its last chunk, with the tail.
+func (r *Rows) finish(last bool) error {
+	if !r.scalar {
 		switch r.opts.Format {
 		case FormatRows:
 			if !r.opened {
@@ -375,7 +383,7 @@ func (r *Rows) finish() error {
 		}
 	}
 	tail := r.Tail
-	return r.flush(&tail)
+	return r.flush(&tail, last)
 }
 
 // discard drops what has not been sent, for an answer that fails.
@@ -388,11 +396,11 @@ func (r *Rows) discard() {
 	r.buf = nil
 }
 
-func (r *Rows) flush(tail *Tail) error {
+func (r *Rows) flush(tail *Tail, last bool) error {
 	if r.err != nil {
 		return r.err
 	}
-	c := &Chunk{Statement: r.Head.Statement, Body: r.buf, Tail: tail}
+	c := &Chunk{Statement: r.Head.Statement, Body: r.buf, Tail: tail, last: last}
 	if !r.headSent {
 		if r.opts.Format == FormatObject {
 			r.Head.Shape = ShapeObject
@@ -401,7 +409,10 @@ func (r *Rows) flush(tail *Tail) error {
 		c.Head = &head
 		r.headSent = true
 	}
-	r.buf = (*chunks.Get().(*[]byte))[:0]
+	r.buf = nil
+	if !last {
+		r.buf = (*chunks.Get().(*[]byte))[:0]
+	}
 	r.rowStart = 0
 	if r.hold {
 		r.held = append(r.held, c)

@@ -1,0 +1,103 @@
+package sdk
+
+import (
+	"encoding/json"
+	"io"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+)
+
+// secretSet removes the secrets of all opened configs from what leaves the process.
+type secretSet struct {
+	list     atomic.Pointer[[]string]
+	replacer atomic.Pointer[strings.Replacer]
+}
+
+// minSecret is the shortest secret that is replaced: shorter ones would tear ordinary
+// text apart and are no secrets.
+const minSecret = 4
+
+// add learns the values of a config's secret keys, and the passwords in those that are
+// URLs.
+func (s *secretSet) add(config []byte, keys []string) {
+	var values map[string]any
+	if json.Unmarshal(config, &values) != nil {
+		return
+	}
+	var found []string
+	for _, key := range keys {
+		if text, ok := values[key].(string); ok {
+			found = append(found, secretsIn(text)...)
+		}
+	}
+	for {
+		old := s.list.Load()
+		var list []string
+		if old != nil {
+			list = slices.Clone(*old)
+		}
+		for _, secret := range found {
+			if len(secret) >= minSecret && !slices.Contains(list, secret) {
+				list = append(list, secret)
+			}
+		}
+		if s.list.CompareAndSwap(old, &list) {
+			break
+		}
+	}
+	list := slices.Clone(*s.list.Load())
+	slices.SortFunc(list, func(a, b string) int { return len(b) - len(a) }) // the whole before its parts
+	pairs := make([]string, 0, 2*len(list))
+	for _, secret := range list {
+		pairs = append(pairs, secret, "***")
+	}
+	s.replacer.Store(strings.NewReplacer(pairs...))
+}
+
+// secretsIn lists the forms in which a secret may show: itself, and of a URL its
+// password, plain and escaped.
+func secretsIn(text string) []string {
+	found := []string{text}
+	u, err := url.Parse(text)
+	if err != nil || u.User == nil {
+		return found
+	}
+	if password, ok := u.User.Password(); ok {
+		found = append(found, password, url.QueryEscape(password), url.PathEscape(password))
+	}
+	return found
+}
+
+func (s *secretSet) clean(text string) string {
+	if r := s.replacer.Load(); r != nil && text != "" {
+		return r.Replace(text)
+	}
+	return text
+}
+
+// redact returns e without the secrets of opened configs.
+func (s *server) redact(e *Error) *Error {
+	clean := *e
+	for _, text := range []*string{&clean.Message, &clean.Detail, &clean.Hint, &clean.Log} {
+		*text = s.secrets.clean(*text)
+	}
+	if len(clean.Details) > 0 {
+		clean.Details = json.RawMessage(s.secrets.clean(string(clean.Details)))
+	}
+	return &clean
+}
+
+// redactingWriter cleans what is written through it. A log line is one Write.
+type redactingWriter struct {
+	w       io.Writer
+	secrets *secretSet
+}
+
+func (r *redactingWriter) Write(p []byte) (int, error) {
+	if _, err := io.WriteString(r.w, r.secrets.clean(string(p))); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}

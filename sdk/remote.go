@@ -1,0 +1,406 @@
+package sdk
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/athena-gateway/athena/sdk/pluginpb"
+)
+
+// Remote is a plugin as its caller sees it: the other end of one or more gRPC
+// connections. It keeps a pool of sessions, because making a gRPC stream costs several
+// times what a small call costs. Its methods are safe for concurrent use; their errors
+// are *Error.
+type Remote struct {
+	conns    []*grpc.ClientConn
+	plugin   pluginpb.PluginClient
+	backends []pluginpb.BackendClient
+	nextID   atomic.Uint64
+	nextConn atomic.Uint32
+
+	mu     sync.Mutex
+	idle   []*session // last used last
+	closed bool
+}
+
+const (
+	idleSessions   = 4                // sessions kept however long they are idle
+	sessionIdle    = 30 * time.Second // others are let go after this
+	cancelGrace    = 2 * time.Second  // for the plugin to answer a cancelled call
+	firstPartBytes = 32 << 10         // a payload above this follows the call in parts
+	partBytes      = 1 << 20
+)
+
+// session is one stream; it carries one call at a time.
+type session struct {
+	stream grpc.ClientStream
+	cancel context.CancelFunc
+	used   time.Time
+}
+
+// NewRemote makes a Remote over connections that were dialled with DialOptions. Sessions
+// are spread over them. Close closes the connections too.
+func NewRemote(conns ...*grpc.ClientConn) *Remote {
+	r := &Remote{conns: conns, plugin: pluginpb.NewPluginClient(conns[0])}
+	for _, conn := range conns {
+		r.backends = append(r.backends, pluginpb.NewBackendClient(conn))
+	}
+	return r
+}
+
+// Close ends all sessions, running calls included, and the connections.
+func (r *Remote) Close() error {
+	r.mu.Lock()
+	r.closed = true
+	idle := r.idle
+	r.idle = nil
+	r.mu.Unlock()
+	for _, s := range idle {
+		s.cancel()
+	}
+	var errs []error
+	for _, conn := range r.conns {
+		errs = append(errs, conn.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Describe asks what the plugin is and can do.
+func (r *Remote) Describe(ctx context.Context) (*Manifest, error) {
+	m, err := r.plugin.Describe(ctx, &pluginpb.DescribeRequest{})
+	if err != nil {
+		return nil, lost(ctx, err, ExecutedNo)
+	}
+	return &Manifest{
+		Name: m.Name, Version: m.Version, SDK: m.Sdk,
+		Capabilities: capabilitiesFromProto(m.Capabilities), ConfigSchema: m.ConfigSchema,
+	}, nil
+}
+
+// OpenInstance opens a client under a name and a generation and returns what it can do.
+func (r *Remote) OpenInstance(ctx context.Context, instance string, generation uint64, config json.RawMessage) (*Capabilities, error) {
+	response, err := r.plugin.OpenInstance(ctx, &pluginpb.OpenInstanceRequest{Instance: instance, Generation: generation, Config: config})
+	if err != nil {
+		return nil, lost(ctx, err, ExecutedUnknown)
+	}
+	if response.Error != nil {
+		return nil, errorFromProto(response.Error)
+	}
+	capabilities := capabilitiesFromProto(response.Capabilities)
+	return &capabilities, nil
+}
+
+// CloseInstance lets the instance's running calls end and closes it.
+func (r *Remote) CloseInstance(ctx context.Context, instance string, generation uint64) error {
+	response, err := r.plugin.CloseInstance(ctx, &pluginpb.CloseInstanceRequest{Instance: instance, Generation: generation})
+	if err != nil {
+		return lost(ctx, err, ExecutedUnknown)
+	}
+	if response.Error != nil {
+		return errorFromProto(response.Error)
+	}
+	return nil
+}
+
+// Ping asks the instance's database for a sign of life.
+func (r *Remote) Ping(ctx context.Context, instance string, generation uint64) error {
+	response, err := r.backends[0].Ping(ctx, &pluginpb.PingRequest{Instance: instance, Generation: generation})
+	if err != nil {
+		return lost(ctx, err, ExecutedNo)
+	}
+	if response.Error != nil {
+		return errorFromProto(response.Error)
+	}
+	return nil
+}
+
+// Watch blocks until the plugin is gone or ctx ends, and says which.
+func (r *Remote) Watch(ctx context.Context) error {
+	stream, err := r.plugin.Watch(ctx, &pluginpb.WatchRequest{})
+	for err == nil {
+		_, err = stream.Recv()
+	}
+	return lost(ctx, err, ExecutedUnknown)
+}
+
+// Drain asks the plugin to refuse new calls and waits until the running ones have ended.
+func (r *Remote) Drain(ctx context.Context) error {
+	if _, err := r.plugin.Drain(ctx, &pluginpb.DrainRequest{}); err != nil {
+		return lost(ctx, err, ExecutedUnknown)
+	}
+	return nil
+}
+
+// lost classifies a gRPC error: the caller gave up, or the plugin is gone.
+func lost(ctx context.Context, err error, executed Executed) *Error {
+	if cause := context.Cause(ctx); cause != nil {
+		e := *AsError(cause)
+		e.Executed = executed
+		return &e
+	}
+	e := &Error{Kind: Unavailable, Reason: "plugin_lost", Source: FromHost, Executed: executed,
+		Message: "the connection to the backend's plugin was lost", Log: err.Error()}
+	switch status.Code(err) {
+	case codes.ResourceExhausted:
+		e.Kind, e.Reason, e.Message = Invalid, "message_too_large", "the request is larger than a plugin accepts"
+	case codes.Unimplemented:
+		e.Kind, e.Reason, e.Message = Unsupported, "unsupported", "the plugin does not offer this service"
+	}
+	return e
+}
+
+func (r *Remote) acquire() (*session, error) {
+	r.mu.Lock()
+	if n := len(r.idle); n > 0 {
+		s := r.idle[n-1]
+		r.idle = r.idle[:n-1]
+		r.mu.Unlock()
+		return s, nil
+	}
+	closed := r.closed
+	r.mu.Unlock()
+	if closed {
+		return nil, errors.New("the connection is closed")
+	}
+	// A session outlives its calls: its context is its own.
+	ctx, cancel := context.WithCancel(context.Background())
+	backend := r.backends[int(r.nextConn.Add(1))%len(r.backends)]
+	stream, err := backend.Session(ctx)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return &session{stream: stream, cancel: cancel}, nil
+}
+
+// release gives a session back whose call has ended in order.
+func (r *Remote) release(s *session) {
+	s.used = time.Now()
+	var old *session
+	r.mu.Lock()
+	closed := r.closed
+	if !closed {
+		r.idle = append(r.idle, s)
+		if len(r.idle) > idleSessions && s.used.Sub(r.idle[0].used) > sessionIdle {
+			old = r.idle[0]
+			r.idle = append(r.idle[:0], r.idle[1:]...)
+		}
+	}
+	r.mu.Unlock()
+	if closed {
+		s.cancel()
+	}
+	if old != nil {
+		old.cancel()
+	}
+}
+
+// Execute sends call and returns when the head of its first answer is here. The caller
+// has set Instance and Generation and must Close the Answer. When ctx ends, the call is
+// cancelled, also after Execute has returned.
+func (r *Remote) Execute(ctx context.Context, call *Call) (*Answer, error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, lost(ctx, err, ExecutedNo)
+	}
+	s, err := r.acquire()
+	if err != nil {
+		return nil, lost(ctx, err, ExecutedNo)
+	}
+	call.ID = r.nextID.Add(1)
+	if err := send(s, call); err != nil {
+		s.cancel()
+		return nil, lost(ctx, err, ExecutedNo)
+	}
+	a := &Answer{remote: r, session: s, ctx: ctx, id: call.ID}
+	if ctx.Done() != nil {
+		a.stop = context.AfterFunc(ctx, a.cancel)
+	}
+	if err := a.receive(); err != nil {
+		a.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+func send(s *session, call *Call) error {
+	var payload []byte
+	if n := len(call.Statements); n > 0 {
+		payload = call.Statements[n-1].Rows.Payload
+	}
+	parts := len(payload) > firstPartBytes
+	if err := s.stream.SendMsg(&callMessage{call: call, parts: parts}); err != nil || !parts {
+		return err
+	}
+	for {
+		part := payload[:min(len(payload), partBytes)]
+		payload = payload[len(part):]
+		if err := s.stream.SendMsg(&callMessage{part: part, last: len(payload) == 0}); err != nil || len(payload) == 0 {
+			return err
+		}
+	}
+}
+
+// Answer is what a call answers, read piece by piece by one goroutine. For each
+// statement: Head, Next until io.EOF, Tail; then NextStatement.
+type Answer struct {
+	remote  *Remote
+	session *session
+	ctx     context.Context
+	id      uint64
+	stop    func() bool
+	grace   *time.Timer // runs while a cancelled call has not answered
+	graceMu sync.Mutex
+
+	chunk Chunk // the current one
+	piece int   // of chunk.pieces, the next to hand out
+	head  *Head
+	err   error // sticky
+	done  bool  // the last chunk is here: the session is free
+}
+
+// Head is the current statement's head.
+func (a *Answer) Head() *Head { return a.head }
+
+// Tail is the current statement's tail, once Next has returned io.EOF.
+func (a *Answer) Tail() *Tail { return a.chunk.Tail }
+
+// Next returns the next piece of the current statement's body, valid until the following
+// call; io.EOF after the last one.
+func (a *Answer) Next() ([]byte, error) {
+	for {
+		if len(a.chunk.Body) > 0 {
+			b := a.chunk.Body
+			a.chunk.Body = nil
+			return b, nil
+		}
+		if a.piece > 0 {
+			a.chunk.pieces[a.piece-1].Free()
+		}
+		if a.piece < len(a.chunk.pieces) {
+			a.piece++
+			return a.chunk.pieces[a.piece-1].ReadOnlyData(), nil
+		}
+		a.chunk.pieces, a.piece = nil, 0
+		if a.chunk.Tail != nil {
+			return nil, io.EOF
+		}
+		if err := a.receive(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// NextStatement goes on to the next statement's answer, after io.EOF. It is false when
+// there is none.
+func (a *Answer) NextStatement() (bool, error) {
+	if a.chunk.Tail == nil || a.done {
+		return false, nil
+	}
+	if err := a.receive(); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// receive waits for the next chunk.
+func (a *Answer) receive() error {
+	if a.err != nil {
+		return a.err
+	}
+	a.freePieces()
+	a.chunk = Chunk{}
+	if err := a.session.stream.RecvMsg(&a.chunk); err != nil {
+		a.err = lost(a.ctx, err, ExecutedUnknown)
+		return a.err
+	}
+	a.done = a.chunk.last
+	if a.chunk.Head != nil {
+		a.head = a.chunk.Head
+	}
+	if e := a.chunk.Err; e != nil {
+		a.done = true
+		if e.Kind == Canceled && context.Cause(a.ctx) != nil {
+			cause := AsError(context.Cause(a.ctx))
+			e.Kind, e.Reason, e.Message = cause.Kind, cause.Reason, cause.Message
+		}
+		a.err = e
+		return e
+	}
+	return nil
+}
+
+func (a *Answer) freePieces() {
+	for i, piece := range a.chunk.pieces {
+		if i >= a.piece-1 {
+			piece.Free()
+		}
+	}
+	a.chunk.pieces, a.piece = nil, 0
+}
+
+// cancel asks the plugin to stop the call, and ends the session if it does not answer.
+func (a *Answer) cancel() {
+	a.graceMu.Lock()
+	if a.grace == nil {
+		a.grace = time.AfterFunc(cancelGrace, a.session.cancel)
+	}
+	a.graceMu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), cancelGrace)
+	defer cancel()
+	_, _ = a.remote.backends[0].Cancel(ctx, &pluginpb.CancelRequest{Id: a.id})
+}
+
+// Close ends the answer. One that was not read to its end is cancelled. Exactly once.
+func (a *Answer) Close() {
+	unused := a.stop == nil || a.stop() // false: cancel has begun, the session may still be cut
+	a.freePieces()
+	if a.done && unused {
+		a.remote.release(a.session)
+		return
+	}
+	if a.done {
+		a.session.cancel() // too rare to be worth keeping
+		a.stopGrace()
+		return
+	}
+	if a.err != nil { // the stream is broken
+		a.session.cancel()
+		a.stopGrace()
+		return
+	}
+	go a.abandon()
+}
+
+// abandon cancels the call and reads what is left of it, so that its session can serve
+// another.
+func (a *Answer) abandon() {
+	a.cancel()
+	a.ctx = context.Background()
+	for !a.done {
+		if a.receive() != nil {
+			break
+		}
+	}
+	a.freePieces()
+	if a.stopGrace() && a.done {
+		a.remote.release(a.session)
+		return
+	}
+	a.session.cancel()
+}
+
+// stopGrace is true when the session was not cut.
+func (a *Answer) stopGrace() bool {
+	a.graceMu.Lock()
+	defer a.graceMu.Unlock()
+	return a.grace == nil || a.grace.Stop()
+}

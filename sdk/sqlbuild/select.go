@@ -1,0 +1,173 @@
+package sqlbuild
+
+import (
+	"strconv"
+
+	"github.com/athena-gateway/athena/sdk"
+)
+
+func (b *builder) selectRows(s *sdk.Statement) {
+	b.write("SELECT ")
+	if s.Selection.Distinct {
+		b.write("DISTINCT ")
+	}
+	b.items(&s.Selection, b.t.Name)
+	b.write(" FROM ")
+	b.table()
+	b.where(s)
+	b.order(s.Order)
+	b.paging(s.Limit, s.Offset)
+}
+
+func (b *builder) countRows(s *sdk.Statement) {
+	if s.Selection.Distinct {
+		b.write("SELECT count(*) FROM (SELECT DISTINCT ")
+		b.items(&s.Selection, b.t.Name)
+		b.write(" FROM ")
+		b.table()
+		b.where(s)
+		b.write(") AS _")
+		return
+	}
+	b.write("SELECT count(*) FROM ")
+	b.table()
+	b.where(s)
+}
+
+// items writes a select list. star qualifies a star; "" leaves it bare.
+func (b *builder) items(selection *sdk.Selection, star string) {
+	if selection.Bucket != nil {
+		b.unsupported("bucket", "grouping by a time bucket")
+		return
+	}
+	if len(selection.Items) == 0 {
+		b.star(star, selection.Distinct)
+		return
+	}
+	for i := range selection.Items {
+		if i > 0 {
+			b.write(", ")
+		}
+		item := &selection.Items[i]
+		switch {
+		case item.Kind == sdk.ItemRelation || item.Relation != nil:
+			b.unsupported("relation", "embedding related rows")
+		case item.Aggregate != "" || item.CastAfter != "":
+			b.unsupported("aggregate", "an aggregate in the select list")
+		case item.Kind == sdk.ItemStar:
+			b.star(star, selection.Distinct)
+		default:
+			b.item(item, selection.Distinct)
+		}
+		if b.err != nil {
+			return
+		}
+	}
+}
+
+// star writes all columns: as a star if the database may answer with them as they are.
+func (b *builder) star(qualifier string, distinct bool) {
+	asJSON := false
+	for i := range b.t.Columns {
+		asJSON = asJSON || b.t.Columns[i].AsJSON
+	}
+	if !asJSON {
+		if qualifier != "" {
+			b.quote(qualifier)
+			b.write(".")
+		}
+		b.write("*")
+		return
+	}
+	for i := range b.t.Columns {
+		if i > 0 {
+			b.write(", ")
+		}
+		b.selected(&b.t.Columns[i], castType{}, "", distinct)
+	}
+}
+
+func (b *builder) item(item *sdk.Item, distinct bool) {
+	c := b.plain(item.Column)
+	cast := b.cast(item.Cast)
+	if c == nil {
+		return
+	}
+	b.selected(c, cast, item.Alias, distinct)
+}
+
+// selected writes one column of a select list, with the name that it has in the answer
+// wherever the database would name it otherwise.
+func (b *builder) selected(c *Column, cast castType, alias string, distinct bool) {
+	named := b.d.sqlite || cast.postgres != ""
+	switch {
+	case cast.postgres != "":
+		b.casted(cast, func() { b.column(c) })
+	case c.AsJSON && distinct:
+		named = true
+		b.write("to_jsonb(") // json has no equality
+		b.column(c)
+		b.write(")")
+	case c.AsJSON:
+		named = true
+		b.write("to_json(")
+		b.column(c)
+		b.write(")")
+	default:
+		b.column(c)
+	}
+	if alias == "" && named {
+		alias = c.Name
+	}
+	if alias != "" {
+		b.write(" AS ")
+		b.quote(alias)
+	}
+}
+
+// order writes ORDER BY for columns of the table.
+func (b *builder) order(terms []sdk.Order) {
+	for i := range terms {
+		term := &terms[i]
+		if term.Relation != "" {
+			b.unsupported("relation", "sorting by a related table's column")
+			return
+		}
+		c := b.plain(term.Column)
+		if c == nil {
+			return
+		}
+		if i == 0 {
+			b.write(" ORDER BY ")
+		} else {
+			b.write(", ")
+		}
+		b.column(c)
+		if term.Descending {
+			b.write(" DESC")
+		}
+		switch term.Nulls {
+		case sdk.NullsFirst:
+			b.write(" NULLS FIRST")
+		case sdk.NullsLast:
+			b.write(" NULLS LAST")
+		}
+	}
+}
+
+func (b *builder) paging(limit, offset *int64) {
+	if limit != nil && *limit < 0 || offset != nil && *offset < 0 {
+		b.invalid("invalid_range", "limit and offset must not be negative")
+		return
+	}
+	if limit != nil {
+		b.write(" LIMIT ")
+		b.bind(sdk.Value{Hint: sdk.Number, Text: strconv.FormatInt(*limit, 10)})
+	} else if offset != nil && b.d.sqlite {
+		b.write(" LIMIT -1") // SQLite knows OFFSET only behind LIMIT
+	}
+	if offset != nil {
+		b.write(" OFFSET ")
+		b.bind(sdk.Value{Hint: sdk.Number, Text: strconv.FormatInt(*offset, 10)})
+	}
+}
