@@ -1,0 +1,231 @@
+// Package config turns config.yaml, the environment and flags into plain structs.
+//
+// Layers, later ones win: built-in defaults, the file, environment variables, flags. An
+// environment variable names a key by the ATHENA_ prefix and a double underscore for each
+// dot: ATHENA_API__BODY_LIMIT_MB is api.body_limit_mb. A few have short names too:
+// ATHENA_PORT, ATHENA_HOST, ATHENA_LEDGER_URI, ATHENA_PLUGINS_DIR, ATHENA_LOG_LEVEL and
+// ATHENA_LOG_FORMAT; the long name wins. An empty variable counts as not set. Clients are
+// defined in the file alone, which may hold ${VAR} and ${VAR:-default} in any value.
+package config
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config is the whole configuration, checked.
+type Config struct {
+	API     API
+	Plugins Plugins
+	Ledger  Ledger
+	Clients []Client // from clients and postgres_clients, sorted by name
+	Gateway Gateway
+	Log     Log
+
+	Path     string   // absolute path of the file that was read
+	Dir      string   // its folder, where relative paths start
+	Created  bool     // the file was not there: the default was written to Path
+	Searched []string // the places that were looked at for the file, in order; empty if it was named
+	Warnings []string // things that have no effect, to be logged
+}
+
+// API is the HTTP listener.
+type API struct {
+	Host            string
+	Port            int           // 0 lets the system choose
+	AllowOpen       bool          // listen beyond loopback although no API key is asked for
+	BodyLimit       int           // bytes of a request body
+	ShutdownTimeout time.Duration // how long requests may take to end after SIGTERM
+}
+
+// Plugins says where plugin binaries are and how they are checked.
+type Plugins struct {
+	Dir    string // absolute
+	Verify string // strict, warn or dev
+}
+
+// Ledger is the gateway's own database.
+type Ledger struct {
+	URI string `json:"-"` // sqlite:// and an absolute path, or postgres://...; holds secrets
+}
+
+// Client is a named database.
+type Client struct {
+	Name    string
+	Backend string          // name of a plugin
+	Config  json.RawMessage `json:"-"` // JSON object for the plugin; holds secrets; nil if Problem is set
+	Problem string          // why the client cannot be opened, in words for the operator; "" if it can
+}
+
+// Gateway tunes the way of a request to its database.
+type Gateway struct {
+	DefaultClient            string
+	ResilienceTimeout        time.Duration
+	ResilienceReadMaxRetries int
+	ResilienceInitialBackoff time.Duration
+}
+
+// Log is the server's own log.
+type Log struct {
+	Level  string // debug, info, warn or error
+	Format string // text or json
+}
+
+// Format prints the kind of ledger alone, whatever the verb: a URI holds a password.
+func (l Ledger) Format(f fmt.State, _ rune) {
+	scheme, _, _ := strings.Cut(l.URI, "://")
+	_, _ = io.WriteString(f, scheme+"://...") // an fmt.State keeps its own errors
+}
+
+// Format prints a client without its config, whatever the verb.
+func (c Client) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, c.Name+" ("+c.Backend+")")
+}
+
+// Addr is the address to listen on.
+func (a API) Addr() string {
+	return net.JoinHostPort(strings.Trim(a.Host, "[]"), strconv.Itoa(a.Port))
+}
+
+// CheckBind refuses an address that other machines reach, because requests are not asked
+// for an API key, unless allow_open says that this is meant.
+func (a API) CheckBind() error {
+	host := strings.Trim(a.Host, "[]")
+	ip := net.ParseIP(host)
+	if a.AllowOpen || strings.EqualFold(host, "localhost") || (ip != nil && ip.IsLoopback()) {
+		return nil
+	}
+	return fmt.Errorf("api.host %q can be reached from other machines, and requests are not asked for an API key: "+
+		"whoever reaches it could read and change every database. Set api.host to 127.0.0.1, "+
+		"or, if something in front of it checks who asks, set api.allow_open: true", a.Host)
+}
+
+// Options say where Load looks.
+type Options struct {
+	Path       string            // the file; "": ATHENA_CONFIG_PATH, then the search path
+	Flags      map[string]string // values by key, e.g. "api.port"; the strongest layer
+	Env        []string          // KEY=value, as os.Environ gives it
+	Default    []byte            // the file to write where none is found
+	Executable string            // path of the running binary, whose folder may hold plugins/; "": os.Executable
+}
+
+func Load(o Options) (*Config, error) {
+	env := environment(o.Env)
+	c := &Config{}
+	data, err := c.read(o, env)
+	if err != nil {
+		return nil, err
+	}
+	file, err := parseFile(data, env.lookup)
+	if file == nil {
+		return nil, located(c.Path, err)
+	}
+	c.Clients, c.Warnings = file.clients, file.warnings
+	if err := errors.Join(err, c.applyLayers(file.settings, env, o.Flags)); err != nil {
+		return nil, located(c.Path, err)
+	}
+	if err := c.resolve(o.Executable); err != nil {
+		return nil, located(c.Path, err)
+	}
+	return c, nil
+}
+
+// located says which file was being used; several mistakes get a line each.
+func located(path string, err error) error {
+	if text := err.Error(); strings.Contains(text, "\n") {
+		return fmt.Errorf("configuration %s:\n  %s", path, strings.ReplaceAll(text, "\n", "\n  "))
+	}
+	return fmt.Errorf("configuration %s: %w", path, err)
+}
+
+// read finds the file, or writes the default one, and sets Path, Dir, Created and Searched.
+func (c *Config) read(o Options, env environ) ([]byte, error) {
+	path := o.Path
+	if path == "" {
+		path = env["ATHENA_CONFIG_PATH"]
+	}
+	if path == "" {
+		working, err := os.Getwd()
+		if err != nil {
+			working = "" // a deleted folder: the other places remain
+		}
+		path, err = c.search(searchDirs(runtime.GOOS, env, working), o.Default)
+		if err != nil {
+			return nil, err
+		}
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	c.Path, c.Dir = path, filepath.Dir(path)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("there is no configuration file %s: correct --config or ATHENA_CONFIG_PATH, "+
+			"or leave both out to search the usual places", path)
+	}
+	return data, err
+}
+
+// resolve makes the relative paths absolute and checks what spans several keys.
+func (c *Config) resolve(executable string) error {
+	c.Plugins.Dir = c.pluginDir(executable)
+	switch scheme, rest, _ := strings.Cut(c.Ledger.URI, "://"); {
+	case scheme == "sqlite" && rest != "":
+		c.Ledger.URI = "sqlite://" + c.abs(rest)
+	case (scheme == "postgres" || scheme == "postgresql") && rest != "":
+	default:
+		return errors.New("ledger.uri: want sqlite://PATH or postgres://USER:PASSWORD@HOST/DATABASE")
+	}
+	if name := c.Gateway.DefaultClient; name != "" {
+		if !clientName.MatchString(name) {
+			return fmt.Errorf("gateway.default_client: want a client's name, %s", clientNameRule)
+		}
+		var names []string
+		for _, client := range c.Clients {
+			names = append(names, client.Name)
+		}
+		if !slices.Contains(names, name) {
+			c.Warnings = append(c.Warnings, fmt.Sprintf("gateway.default_client: there is no client %q%s",
+				name, didYouMean(nearest(name, names))))
+		}
+	}
+	return nil
+}
+
+func (c *Config) abs(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(c.Dir, path)
+}
+
+// pluginDir prefers the folder beside the file; an installed binary brings its plugins
+// along in plugins/ beside itself.
+func (c *Config) pluginDir(executable string) string {
+	dir := c.abs(c.Plugins.Dir)
+	if filepath.IsAbs(c.Plugins.Dir) {
+		return dir
+	}
+	if _, err := os.Stat(dir); err == nil {
+		return dir
+	}
+	if executable == "" {
+		executable, _ = os.Executable() // "" where the system cannot tell: then there is no second place
+	}
+	beside := filepath.Join(filepath.Dir(executable), "plugins")
+	if info, err := os.Stat(beside); executable != "" && err == nil && info.IsDir() {
+		return beside
+	}
+	return dir
+}

@@ -1,0 +1,287 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// load writes yaml to a file of its own and loads it.
+func load(t *testing.T, yaml string, o Options) (*Config, error) {
+	t.Helper()
+	o.Path = filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(o.Path, []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if o.Executable == "" {
+		o.Executable = filepath.Join(t.TempDir(), "athena")
+	}
+	return Load(o)
+}
+
+func TestDefaults(t *testing.T) {
+	c, err := load(t, "", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Config{
+		API:     API{Host: "127.0.0.1", Port: 4052, BodyLimit: 64 << 20, ShutdownTimeout: 30 * time.Second},
+		Plugins: Plugins{Dir: filepath.Join(c.Dir, "bin/plugins"), Verify: "dev"},
+		Ledger:  Ledger{URI: "sqlite://" + filepath.Join(c.Dir, "data/athena.db")},
+		Gateway: Gateway{ResilienceTimeout: 30 * time.Second, ResilienceReadMaxRetries: 1, ResilienceInitialBackoff: 100 * time.Millisecond},
+		Log:     Log{Level: "info", Format: "text"},
+		Path:    c.Path,
+		Dir:     filepath.Dir(c.Path),
+	}
+	if diff := cmp.Diff(want, c); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestLayers(t *testing.T) {
+	file := "api: {port: 1000, host: '::1'}\nlog: {level: warn}\n"
+	env := []string{"ATHENA_PORT=2000", "ATHENA_LOG__LEVEL=error", "ATHENA_LOG_LEVEL=debug", "ATHENA_HOST="}
+	for _, test := range []struct {
+		name  string
+		env   []string
+		flags map[string]string
+		port  int
+		level string
+	}{
+		{"file", nil, nil, 1000, "warn"},
+		{"environment", env, nil, 2000, "error"},
+		{"flags", env, map[string]string{"api.port": "3000"}, 3000, "error"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c, err := load(t, file, Options{Env: test.env, Flags: test.flags})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.API.Port != test.port || c.Log.Level != test.level || c.API.Host != "::1" {
+				t.Errorf("port %d, level %s, host %s; want %d, %s, ::1", c.API.Port, c.Log.Level, c.API.Host, test.port, test.level)
+			}
+		})
+	}
+}
+
+func TestClients(t *testing.T) {
+	c, err := load(t, `
+clients:
+  reporting: {backend: postgres, config: {uri: "${REPORTING_URI}", ca: "${CA}"}}
+  a.b-c_D: {backend: sqlite, config: {path: data/x.db, sample: true, pool: 9007199254740993, list: ["${ONE}", 2], nested: {k: "$${x}"}}}
+  bare: {backend: memory}
+postgres_clients:
+  - legacy: "${LEGACY_URI}"
+  - other: "postgres://${USER_X:-me}@host/db"
+`, Options{Env: []string{"ONE=1", "LEGACY_URI=postgres://u:s3cret@h/d", "CA="}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Client{
+		{Name: "a.b-c_D", Backend: "sqlite", Config: json.RawMessage(
+			`{"list":["1",2],"nested":{"k":"${x}"},"path":"data/x.db","pool":9007199254740993,"sample":true}`)},
+		{Name: "bare", Backend: "memory", Config: json.RawMessage(`{}`)},
+		{Name: "legacy", Backend: "postgres", Config: json.RawMessage(`{"uri":"postgres://u:s3cret@h/d"}`)},
+		{Name: "other", Backend: "postgres", Config: json.RawMessage(`{"uri":"postgres://me@host/db"}`)},
+		{Name: "reporting", Backend: "postgres", Problem: "set the environment variable CA (used by clients.reporting.config.ca), " +
+			"the environment variable REPORTING_URI (used by clients.reporting.config.uri), and start again"},
+	}
+	if diff := cmp.Diff(want, c.Clients); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestPostgresClientsAsMap(t *testing.T) {
+	c, err := load(t, `postgres_clients: {legacy: "postgres://h/d"}`, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Client{{Name: "legacy", Backend: "postgres", Config: json.RawMessage(`{"uri":"postgres://h/d"}`)}}
+	if diff := cmp.Diff(want, c.Clients); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	long := strings.Repeat("x", 129)
+	for _, test := range []struct {
+		yaml string
+		want string // in the error
+	}{
+		{"api: {prot: 1}", "api.prot: unknown key; did you mean api.port?"},
+		{"port: 1", "port: unknown key; did you mean api.port?"},
+		{"client: {}", "client: unknown key; did you mean clients?"},
+		{"pluginz: {}", "pluginz: unknown key; did you mean plugins?"},
+		{"zebra: 1", "zebra: unknown key"},
+		{"api.port: 1", "api.port: write it nested, as api: {port: ...}"},
+		{"api: {port: 70000}", "api.port: want a whole number from 0 to 65535"},
+		{"api: {port: -1}", "api.port: want a whole number from 0 to 65535"},
+		{"api: {port: 1.5}", "api.port: want a whole number"},
+		{"api: {port: many}", "api.port: want a whole number"},
+		{"api: {port: [1]}", "api.port: want a whole number"},
+		{"api: {allow_open: maybe}", "api.allow_open: want true or false"},
+		{"api: {host: 127}", "api.host: want a text, not a number"},
+		{"api: {host: {a: b}}", "api.host: want a text, not a mapping"},
+		{"api: 4052", "api: want a mapping, not a number"},
+		{"api: [{port: 1, host: b}]", "api[0]: want a mapping with one key"},
+		{"api: [{port: 1}, {port: 2}]", "api.port: is there twice"},
+		{"api: {port: 1, port: 2}", `"port" already defined`},
+		{"plugins: {verify: stict}", "plugins.verify: want one of strict, warn, dev; did you mean strict?"},
+		{"ledger: {uri: 'mysql://u:s3cret@h/d'}", "ledger.uri: want sqlite://PATH or postgres://"},
+		{"ledger: {uri: '${LEDGER}'}", "ledger.uri: the environment variable LEDGER is not set"},
+		{"ledger: {uri: '${LEDGER'}", "ledger.uri: a ${ without its }"},
+		{"just a s3cret", "want a mapping of sections"},
+		{"api:\n  port: 1\n a: b: c", "line "},
+		{"clients: {demo: 5}", "clients.demo: want a mapping such as"},
+		{"clients: {demo: {bakend: sqlite}}", "clients.demo.bakend: unknown key; did you mean clients.demo.backend?"},
+		{"clients: {demo: {config: {}}}", "clients.demo.backend: want the name of a plugin"},
+		{"clients: {demo: {backend: sqlite, config: s3cret}}", "clients.demo.config: want a mapping"},
+		{"clients: {demo: {backend: sqlite, config: {x: .nan}}}", "clients.demo.config: holds a number that JSON does not have"},
+		{"clients: {demo: {backend: sqlite, config: {x: '${s3cret oops}'}}}", "clients.demo.config.x: after ${ comes a variable's name"},
+		{"clients: {'a b': {backend: sqlite}}", "clients.a b: a client's name is 1 to 128 letters"},
+		{"clients: {" + long + ": {backend: sqlite}}", "a client's name is 1 to 128 letters"},
+		{"clients: {a: {backend: x}}\npostgres_clients: {a: 'postgres://s3cret'}", "postgres_clients.a: there is a client of this name in clients already"},
+		{"postgres_clients: {a: {uri: s3cret}}", "postgres_clients.a: want a connection URI as text"},
+		{"postgres_clients: s3cret", "postgres_clients: want a mapping, not a text"},
+		{"gateway: {default_client: 'a b'}", "gateway.default_client: want a client's name"},
+		{"gateway: {resilience_timeout_secs: 0}", "gateway.resilience_timeout_secs: want a whole number from 1"},
+	} {
+		t.Run(strings.ReplaceAll(test.yaml, "s3cret", "..."), func(t *testing.T) {
+			_, err := load(t, test.yaml, Options{})
+			if err == nil {
+				t.Fatal("no error")
+			}
+			if !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %q lacks %q", err, test.want)
+			}
+			if strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("error %q shows a secret", err)
+			}
+		})
+	}
+}
+
+func TestMistakesAreReportedTogether(t *testing.T) {
+	_, err := load(t, "api: {port: x, prot: 1}\nclients: {a: 1}", Options{Flags: map[string]string{"log.level": "loud"}})
+	for _, want := range []string{"api.port:", "api.prot:", "clients.a:", "log.level (from a flag):"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v lacks %s", err, want)
+		}
+	}
+}
+
+func TestEnvironmentMistakes(t *testing.T) {
+	for _, test := range []struct{ variable, want string }{
+		{"ATHENA_PORT=x", "api.port (from ATHENA_PORT): want a whole number"},
+		{"ATHENA_API__PROT=1", "ATHENA_API__PROT: unknown key api.prot; did you mean ATHENA_API__PORT?"},
+		{"ATHENA_CLIENTS__A__BACKEND=x", "clients are defined in the file alone"},
+		{"ATHENA_LEDGER_URI=s3cret", "ledger.uri: want"},
+	} {
+		_, err := load(t, "", Options{Env: []string{test.variable, "ATHENA_SOMETHING_ELSE=1"}})
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: error %v lacks %q", test.variable, err, test.want)
+		}
+		if err != nil && strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%v shows a secret", err)
+		}
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	c, err := load(t, `
+redis: {url: x}
+gateway:
+  admission_window_secs: 1
+  deferred_query_worker_poll_ms: 5
+  force_camel_case_to_snake_case: true
+  default_client: dmeo
+clients: {demo: {backend: sqlite}}
+log:
+`, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const none = ": a key of earlier versions, which has no effect here"
+	want := []string{
+		"gateway.admission_window_secs" + none,
+		"gateway.deferred_query_worker_poll_ms" + none,
+		"gateway.force_camel_case_to_snake_case" + none,
+		"redis" + none,
+		`gateway.default_client: there is no client "dmeo"; did you mean demo?`,
+	}
+	if diff := cmp.Diff(want, c.Warnings); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestPaths(t *testing.T) {
+	installed := t.TempDir()
+	if err := os.Mkdir(filepath.Join(installed, "plugins"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	o := Options{Executable: filepath.Join(installed, "athena")}
+	c, err := load(t, "", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := filepath.Join(installed, "plugins"); c.Plugins.Dir != want {
+		t.Errorf("without a folder beside the file plugins are in %s, want %s", c.Plugins.Dir, want)
+	}
+	c, err = load(t, "plugins: {dir: .}\nledger: {uri: 'sqlite:///abs/a.db'}", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Plugins.Dir != c.Dir || c.Ledger.URI != "sqlite:///abs/a.db" {
+		t.Errorf("plugins %s, ledger %s", c.Plugins.Dir, c.Ledger.URI)
+	}
+}
+
+func TestCheckBind(t *testing.T) {
+	for _, test := range []struct {
+		api API
+		ok  bool
+	}{
+		{API{Host: "127.0.0.1"}, true},
+		{API{Host: "127.8.9.1"}, true},
+		{API{Host: "localhost"}, true},
+		{API{Host: "::1"}, true},
+		{API{Host: "[::1]"}, true},
+		{API{Host: ""}, false},
+		{API{Host: "0.0.0.0"}, false},
+		{API{Host: "::"}, false},
+		{API{Host: "10.0.0.1"}, false},
+		{API{Host: "db.example.org"}, false},
+		{API{Host: "0.0.0.0", AllowOpen: true}, true},
+	} {
+		err := test.api.CheckBind()
+		if (err == nil) != test.ok {
+			t.Errorf("%+v: %v", test.api, err)
+		}
+		if err != nil && !strings.Contains(err.Error(), "api.allow_open: true") {
+			t.Errorf("%v does not say what to do", err)
+		}
+	}
+}
+
+func TestSecretsAreNotPrinted(t *testing.T) {
+	c, err := load(t, `
+ledger: {uri: "postgres://u:s3cret@h/d"}
+postgres_clients: {a: "postgres://u:s3cret@h/d"}`, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asJSON, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	printed := string(asJSON) + fmt.Sprintf("%v %+v %#v %s", c, *c, c, c.Clients)
+	if strings.Contains(printed, "s3cret") || strings.Contains(printed, "115 51 99") {
+		t.Error(printed)
+	}
+}
