@@ -89,16 +89,17 @@ func (b *builder) junction(children []sdk.Filter, word, empty string, depth int)
 	b.write(")")
 }
 
-// compares reports whether a filter holds at least one comparison.
-func compares(f *sdk.Filter) bool {
+// compares reports whether a filter holds at least one comparison; one that is too deep
+// is refused later.
+func compares(f *sdk.Filter, depth int) bool {
 	if f == nil {
 		return false
 	}
-	if f.Kind == sdk.FilterCompare {
+	if f.Kind == sdk.FilterCompare || depth > sdk.MaxFilterDepth {
 		return true
 	}
 	for i := range f.Children {
-		if compares(&f.Children[i]) {
+		if compares(&f.Children[i], depth+1) {
 			return true
 		}
 	}
@@ -108,12 +109,11 @@ func compares(f *sdk.Filter) bool {
 // comparison is a FilterCompare on its way into text.
 type comparison struct {
 	*sdk.Filter
-	column      *Column
-	columnCast  castType
-	valueCast   castType
-	class       Class  // of the column after its cast
-	typ         string // likewise
-	placeholder bool
+	column     *Column
+	columnCast castType
+	valueCast  castType
+	class      Class  // of the column after its cast
+	typ        string // likewise
 }
 
 // compare writes one comparison.
@@ -234,7 +234,7 @@ func (b *builder) in(c *comparison) {
 // left writes a comparison's column, with its cast or with the one that reading its
 // value asks for.
 func (b *builder) left(c *comparison, as reading) {
-	if as == asUUID || as != asColumn && c.columnCast.postgres != "" && b.d.sqlite {
+	if as == asUUID {
 		b.column(c.column)
 		return
 	}
