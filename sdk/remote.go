@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 
 	"github.com/athena-gateway/athena/sdk/pluginpb"
@@ -257,54 +258,68 @@ type Answer struct {
 	ctx     context.Context
 	id      uint64
 	stop    func() bool
-	grace   *time.Timer // runs while a cancelled call has not answered
 	graceMu sync.Mutex
+	grace   *time.Timer // runs while a cancelled call has not answered
 
-	chunk Chunk // the current one
-	piece int   // of chunk.pieces, the next to hand out
-	head  *Head
-	err   error // sticky
-	done  bool  // the last chunk is here: the session is free
+	pieces mem.BufferSlice // received and not yet handed out
+	given  mem.Buffer      // handed out by the last Next
+	head   *Head
+	tail   *Tail
+	err    error // sticky
+	done   bool  // the last chunk is here: the session is free
 }
 
 // Head is the current statement's head.
 func (a *Answer) Head() *Head { return a.head }
 
 // Tail is the current statement's tail, once Next has returned io.EOF.
-func (a *Answer) Tail() *Tail { return a.chunk.Tail }
+func (a *Answer) Tail() *Tail { return a.tail }
+
+// Prefetch receives the current statement's body until it is complete or holds limit
+// bytes. It reports whether it is complete.
+func (a *Answer) Prefetch(limit int) (complete bool, err error) {
+	size := a.Buffered()
+	for a.tail == nil && size < limit {
+		before := len(a.pieces)
+		if err := a.receive(); err != nil {
+			return false, err
+		}
+		size += a.pieces[before:].Len()
+	}
+	return a.tail != nil, nil
+}
+
+// Buffered is how many bytes of the current statement's body are received and not yet
+// handed out.
+func (a *Answer) Buffered() int { return a.pieces.Len() }
 
 // Next returns the next piece of the current statement's body, valid until the following
 // call; io.EOF after the last one.
 func (a *Answer) Next() ([]byte, error) {
-	for {
-		if len(a.chunk.Body) > 0 {
-			b := a.chunk.Body
-			a.chunk.Body = nil
-			return b, nil
-		}
-		if a.piece > 0 {
-			a.chunk.pieces[a.piece-1].Free()
-		}
-		if a.piece < len(a.chunk.pieces) {
-			a.piece++
-			return a.chunk.pieces[a.piece-1].ReadOnlyData(), nil
-		}
-		a.chunk.pieces, a.piece = nil, 0
-		if a.chunk.Tail != nil {
+	if a.given != nil {
+		a.given.Free()
+		a.given = nil
+	}
+	for len(a.pieces) == 0 {
+		if a.tail != nil {
 			return nil, io.EOF
 		}
 		if err := a.receive(); err != nil {
 			return nil, err
 		}
 	}
+	a.given = a.pieces[0]
+	a.pieces = a.pieces[1:]
+	return a.given.ReadOnlyData(), nil
 }
 
 // NextStatement goes on to the next statement's answer, after io.EOF. It is false when
 // there is none.
 func (a *Answer) NextStatement() (bool, error) {
-	if a.chunk.Tail == nil || a.done {
+	if a.tail == nil || a.done {
 		return false, nil
 	}
+	a.head, a.tail = nil, nil
 	if err := a.receive(); err != nil {
 		return false, err
 	}
@@ -316,21 +331,29 @@ func (a *Answer) receive() error {
 	if a.err != nil {
 		return a.err
 	}
-	a.freePieces()
-	a.chunk = Chunk{}
-	if err := a.session.stream.RecvMsg(&a.chunk); err != nil {
+	var c Chunk
+	if err := a.session.stream.RecvMsg(&c); err != nil {
 		a.err = lost(a.ctx, err, ExecutedUnknown)
 		return a.err
 	}
-	a.done = a.chunk.last
-	if a.chunk.Head != nil {
-		a.head = a.chunk.Head
+	a.done = c.last
+	if c.Head != nil {
+		a.head = c.Head
 	}
-	if e := a.chunk.Err; e != nil {
+	a.tail = c.Tail
+	switch {
+	case len(c.pieces) > 0 && len(a.pieces) == 0:
+		a.pieces = c.pieces
+	case len(c.pieces) > 0:
+		a.pieces = append(a.pieces, c.pieces...)
+	case len(c.Body) > 0:
+		a.pieces = append(a.pieces, mem.SliceBuffer(c.Body))
+	}
+	if e := c.Err; e != nil {
 		a.done = true
-		if e.Kind == Canceled && context.Cause(a.ctx) != nil {
-			cause := AsError(context.Cause(a.ctx))
-			e.Kind, e.Reason, e.Message = cause.Kind, cause.Reason, cause.Message
+		if cause := context.Cause(a.ctx); cause != nil && e.Kind == Canceled {
+			why := AsError(cause)
+			e.Kind, e.Reason, e.Message = why.Kind, why.Reason, why.Message
 		}
 		a.err = e
 		return e
@@ -338,13 +361,13 @@ func (a *Answer) receive() error {
 	return nil
 }
 
-func (a *Answer) freePieces() {
-	for i, piece := range a.chunk.pieces {
-		if i >= a.piece-1 {
-			piece.Free()
-		}
+func (a *Answer) free() {
+	if a.given != nil {
+		a.given.Free()
+		a.given = nil
 	}
-	a.chunk.pieces, a.piece = nil, 0
+	a.pieces.Free()
+	a.pieces = nil
 }
 
 // cancel asks the plugin to stop the call, and ends the session if it does not answer.
@@ -359,48 +382,39 @@ func (a *Answer) cancel() {
 	_, _ = a.remote.backends[0].Cancel(ctx, &pluginpb.CancelRequest{Id: a.id})
 }
 
+// stopGrace is true when the session was not cut.
+func (a *Answer) stopGrace() bool {
+	a.graceMu.Lock()
+	defer a.graceMu.Unlock()
+	return a.grace == nil || a.grace.Stop()
+}
+
 // Close ends the answer. One that was not read to its end is cancelled. Exactly once.
 func (a *Answer) Close() {
-	unused := a.stop == nil || a.stop() // false: cancel has begun, the session may still be cut
-	a.freePieces()
-	if a.done && unused {
+	cancelled := a.stop != nil && !a.stop() // then the session may be about to be cut
+	a.free()
+	switch {
+	case a.done && !cancelled:
 		a.remote.release(a.session)
-		return
-	}
-	if a.done {
-		a.session.cancel() // too rare to be worth keeping
+	case a.done || a.err != nil:
 		a.stopGrace()
-		return
-	}
-	if a.err != nil { // the stream is broken
 		a.session.cancel()
-		a.stopGrace()
-		return
+	default:
+		go a.abandon()
 	}
-	go a.abandon()
 }
 
 // abandon cancels the call and reads what is left of it, so that its session can serve
 // another.
 func (a *Answer) abandon() {
 	a.cancel()
-	a.ctx = context.Background()
-	for !a.done {
-		if a.receive() != nil {
-			break
-		}
+	for !a.done && a.receive() == nil {
+		a.free()
 	}
-	a.freePieces()
+	a.free()
 	if a.stopGrace() && a.done {
 		a.remote.release(a.session)
 		return
 	}
 	a.session.cancel()
-}
-
-// stopGrace is true when the session was not cut.
-func (a *Answer) stopGrace() bool {
-	a.graceMu.Lock()
-	defer a.graceMu.Unlock()
-	return a.grace == nil || a.grace.Stop()
 }
