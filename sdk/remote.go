@@ -141,20 +141,24 @@ func (r *Remote) Drain(ctx context.Context) error {
 	return nil
 }
 
-// lost classifies a gRPC error: the caller gave up, or the plugin is gone.
+// lost classifies a gRPC error: the caller gave up, the plugin is gone, or it does not
+// speak the protocol.
 func lost(ctx context.Context, err error, executed Executed) *Error {
 	if cause := context.Cause(ctx); cause != nil {
 		e := *AsError(cause)
 		e.Executed = executed
 		return &e
 	}
-	e := &Error{Kind: Unavailable, Reason: "plugin_lost", Source: FromHost, Executed: executed,
-		Message: "the connection to the backend's plugin was lost", Log: err.Error()}
-	switch status.Code(err) {
-	case codes.ResourceExhausted:
+	e := &Error{Source: FromHost, Executed: executed, Log: err.Error()}
+	switch code := status.Code(err); {
+	case errors.Is(err, io.EOF), code == codes.Unavailable, code == codes.Canceled:
+		e.Kind, e.Reason, e.Message = Unavailable, "plugin_lost", "the connection to the backend's plugin was lost"
+	case code == codes.ResourceExhausted:
 		e.Kind, e.Reason, e.Message = Invalid, "message_too_large", "the request is larger than a plugin accepts"
-	case codes.Unimplemented:
+	case code == codes.Unimplemented:
 		e.Kind, e.Reason, e.Message = Unsupported, "unsupported", "the plugin does not offer this service"
+	default:
+		e.Kind, e.Reason = Internal, "protocol_error"
 	}
 	return e
 }
@@ -218,6 +222,9 @@ func (r *Remote) Execute(ctx context.Context, call *Call) (*Answer, error) {
 	}
 	call.ID = r.nextID.Add(1)
 	if err := send(s, call); err != nil {
+		if errors.Is(err, io.EOF) { // the reason is the stream's status
+			err = s.stream.RecvMsg(new(Chunk))
+		}
 		s.cancel()
 		return nil, lost(ctx, err, ExecutedNo)
 	}

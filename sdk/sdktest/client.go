@@ -245,12 +245,12 @@ func insertOne(id int, name string) sdk.Statement {
 func selectItems(columns ...string) sdk.Statement {
 	s := sdk.Statement{Verb: sdk.Select, Table: itemsTable}
 	for _, name := range columns {
-		s.Selection.Items = append(s.Selection.Items, column(name))
+		s.Selection.Items = append(s.Selection.Items, item(name))
 	}
 	return s
 }
 
-func column(name string) sdk.Item { return sdk.Item{Column: sdk.Column{Name: name}} }
+func item(name string) sdk.Item { return sdk.Item{Column: sdk.Column{Name: name}} }
 
 func where(s sdk.Statement, f sdk.Filter) sdk.Statement {
 	s.Filter = &f
