@@ -12,7 +12,7 @@ build: ## bin/athena and every plugin in bin/plugins
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/plugins/ ./plugins/...
 
 run: build ## the gateway on 127.0.0.1:4052 with a sample database
-	bin/athena server
+	bin/athena server --config config.yaml
 
 test: ## every test, with -race, on a private PostgreSQL; ARGS='-run X ./core/...' narrows it
 	scripts/test.sh $(ARGS)
@@ -21,7 +21,7 @@ bench: ## Athena against the floor, in one run on one private PostgreSQL
 	scripts/bench.sh $(ARGS)
 
 fuzz: ## each fuzz target for FUZZTIME
-	scripts/fuzz.sh $(FUZZTIME)
+	scripts/with-postgres.sh scripts/fuzz.sh $(FUZZTIME)
 
 lint: ## gofmt, go vet, staticcheck
 	scripts/lint.sh
@@ -29,6 +29,6 @@ lint: ## gofmt, go vet, staticcheck
 generate: ## Go code of sdk/pluginpb/*.proto
 	go -C tools run ./protogen .. sdk/pluginpb
 
-check: lint ## everything that must hold before a change is shared
+check: lint ## everything, with the tests that take minutes
 	scripts/generated-clean.sh
-	ATHENA_TEST_LONG=1 scripts/test.sh
+	TEST_TAGS=long scripts/test.sh

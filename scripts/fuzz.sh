@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Runs each fuzz target for a while: fuzz.sh TIME [PREFIX OF THE TARGETS' NAMES]. It fails if
+# there is none, so that a renamed target is noticed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+time=${1:?usage: fuzz.sh TIME [PREFIX]}
+prefix=${2:-Fuzz}
+
+found=0
+while IFS=: read -r file target; do
+	found=$((found + 1))
+	echo "== $target in $(dirname "$file") for $time"
+	# Minimising an input that is only interesting would take most of the time.
+	go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 10x "./$(dirname "$file")"
+done < <(grep -rhoE --with-filename --include='*_test.go' "^func ${prefix}[A-Za-z0-9_]*" . | sed 's|:func |:|' | sort)
+[ "$found" -gt 0 ] || { echo "there is no fuzz target $prefix..." >&2; exit 1; }

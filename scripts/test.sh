@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Runs every test with -race on a private PostgreSQL, then each injection fuzzer (the fuzz
+# targets named FuzzInject...) for ten seconds. With arguments it runs `go test -race` with
+# those arguments and no fuzzer. TEST_TAGS=long adds the tests that take minutes.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+compiler=$(CGO_ENABLED=1 go env CC)
+command -v "${compiler%% *}" >/dev/null || scripts/install-debian.sh gcc libc6-dev || {
+	echo "the race detector needs a C compiler: install $compiler, or set CC" >&2
+	exit 1
+}
+
+export CGO_ENABLED=1 # its default is 0 on a machine that had no compiler when Go was set up
+tests=(go test -race -timeout 8m ${TEST_TAGS:+-tags "$TEST_TAGS"})
+if [ $# -gt 0 ]; then
+	exec scripts/with-postgres.sh "${tests[@]}" "$@"
+fi
+# shellcheck disable=SC2016 # expanded by the inner shell
+exec scripts/with-postgres.sh bash -c '"$@" ./... && scripts/fuzz.sh 10s FuzzInject' bash "${tests[@]}"
