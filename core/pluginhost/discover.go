@@ -1,0 +1,137 @@
+package pluginhost
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// Plugin is a file of the plugin directory. Its file name is its identity.
+type Plugin struct {
+	Name     string
+	Path     string
+	Checksum string // SHA-256 in hex; empty when Err is set
+	State    State
+	Err      error // why it cannot be a plugin; nil otherwise
+}
+
+// catalog is the plugin directory as last read. Files are hashed again only when they
+// have changed. Nothing is executed.
+type catalog struct {
+	dir string
+
+	mu    sync.Mutex
+	files map[string]catalogFile
+}
+
+type catalogFile struct {
+	Plugin
+	info os.FileInfo
+}
+
+// read returns the candidates in the order of their names. One that cannot be a plugin
+// has its Err set.
+func (c *catalog) read() ([]Plugin, error) {
+	entries, err := os.ReadDir(c.dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("there is no plugin directory %s: build the plugins with `make build`, or set plugins.dir to where they are", c.dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the plugin directory cannot be read: %w", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	found := map[string]catalogFile{}
+	plugins := []Plugin{}
+	for _, entry := range entries {
+		name := entry.Name()
+		if strings.HasPrefix(name, ".") || ignoredExtension(name) {
+			continue
+		}
+		path := filepath.Join(c.dir, name)
+		info, err := os.Stat(path) // a link may lead to the file
+		if err == nil && !info.Mode().IsRegular() {
+			continue
+		}
+		file, known := c.files[name]
+		if err != nil || !known || !unchanged(file.info, info) {
+			file = catalogFile{Plugin: Plugin{Name: name, Path: path, State: Discovered}, info: info}
+			if err == nil {
+				file.Checksum, err = inspect(path, info)
+			}
+			if err != nil {
+				file.State, file.Err = Rejected, err
+			}
+		}
+		found[name] = file
+		plugins = append(plugins, file.Plugin)
+	}
+	c.files = found
+	return plugins, nil
+}
+
+// known returns the files as last read, in any order.
+func (c *catalog) known() []Plugin {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	plugins := make([]Plugin, 0, len(c.files))
+	for _, file := range c.files {
+		plugins = append(plugins, file.Plugin)
+	}
+	return plugins
+}
+
+func ignoredExtension(name string) bool {
+	switch filepath.Ext(name) {
+	case ".json", ".lock", ".md":
+		return true
+	}
+	return false
+}
+
+func unchanged(a, b os.FileInfo) bool {
+	return a != nil && b != nil && os.SameFile(a, b) && a.Size() == b.Size() && a.Mode() == b.Mode() && a.ModTime().Equal(b.ModTime())
+}
+
+// inspect returns the checksum of a file that looks like a program.
+func inspect(path string, info os.FileInfo) (string, error) {
+	if info.Mode().Perm()&0o111 == 0 {
+		return "", fmt.Errorf("%s is not executable: run `chmod +x %s`, or move it out of the plugin directory", path, path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("the file cannot be read: %w", err)
+	}
+	defer f.Close()
+	head := make([]byte, 4)
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("the file cannot be read: %w", err)
+	}
+	if !isProgram(head[:n]) {
+		return "", fmt.Errorf("%s is neither a program nor a script that starts with #!: move it out of the plugin directory", path)
+	}
+	hash := sha256.New()
+	hash.Write(head[:n])
+	if _, err := io.Copy(hash, f); err != nil {
+		return "", fmt.Errorf("the file cannot be read: %w", err)
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
+}
+
+// isProgram knows scripts, ELF, and Mach-O in both byte orders and universal.
+func isProgram(head []byte) bool {
+	for _, magic := range []string{"#!", "\x7fELF", "\xcf\xfa\xed\xfe", "\xce\xfa\xed\xfe", "\xfe\xed\xfa\xcf", "\xfe\xed\xfa\xce", "\xca\xfe\xba\xbe"} {
+		if bytes.HasPrefix(head, []byte(magic)) {
+			return true
+		}
+	}
+	return false
+}

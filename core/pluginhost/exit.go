@@ -1,0 +1,56 @@
+package pluginhost
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Exit is how a plugin process ended.
+type Exit struct {
+	Time   time.Time
+	Uptime time.Duration
+	Code   int      // -1 when a signal ended it
+	Signal string   // "" when it exited by itself
+	Killed bool     // by the gateway, for Why
+	Why    string   // what the gateway noticed first
+	Output []string // its last lines, secrets removed; of a Go panic, from its message on
+}
+
+// String is a predicate: "exited with code 2".
+func (e *Exit) String() string {
+	switch {
+	case e.Killed:
+		return "was killed by the gateway: " + e.Why
+	case e.Signal == syscall.SIGKILL.String():
+		return "was killed from outside (out of memory?)"
+	case e.Signal != "":
+		return "was ended by a signal: " + e.Signal
+	default:
+		return fmt.Sprintf("exited with code %d", e.Code)
+	}
+}
+
+// exit reports on a process whose exited is closed.
+func (c *child) exit(started time.Time, why string) *Exit {
+	status := c.cmd.ProcessState
+	e := &Exit{Time: time.Now(), Uptime: time.Since(started), Code: status.ExitCode(), Why: why, Output: lastWords(c.logs.last())}
+	if ws, ok := status.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		e.Signal = ws.Signal().String()
+	}
+	c.mu.Lock()
+	e.Killed = c.killed && e.Signal != ""
+	c.mu.Unlock()
+	return e
+}
+
+// lastWords are the lines from a Go panic's message on, or else the last ten.
+func lastWords(lines []string) []string {
+	for i, line := range lines {
+		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
+			return lines[i:]
+		}
+	}
+	return lines[max(0, len(lines)-10):]
+}

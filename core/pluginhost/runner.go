@@ -1,0 +1,196 @@
+package pluginhost
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-plugin/runner"
+)
+
+// A forker starts processes, all from one thread that lives as long as the forker: a
+// plugin is killed by the kernel when the thread that forked it ends, and Go ends threads
+// at will.
+type forker struct {
+	jobs chan func()
+	done chan struct{}
+}
+
+func newForker() *forker {
+	f := &forker{jobs: make(chan func()), done: make(chan struct{})}
+	go func() {
+		defer close(f.done)
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		for job := range f.jobs {
+			job()
+		}
+	}()
+	return f
+}
+
+func (f *forker) start(cmd *exec.Cmd) error {
+	result := make(chan error, 1)
+	f.jobs <- func() { result <- cmd.Start() }
+	return <-result
+}
+
+// close ends the thread, when no process that it started is alive.
+func (f *forker) close() {
+	close(f.jobs)
+	<-f.done
+}
+
+// child is one plugin process with all processes that it starts: they are one process
+// group and die together. It is go-plugin's runner. Its end is known when the process
+// itself ends, whoever still holds its output open.
+type child struct {
+	forker *forker
+	logs   *logs
+	cmd    *exec.Cmd
+
+	stdout, stderr *os.File       // our ends
+	handshake      *io.PipeReader // the first line of stdout
+	firstLine      string         // the same; to be read when exited is closed
+	readers        sync.WaitGroup
+
+	mu     sync.Mutex
+	pid    int  // 0: not started
+	killed bool // by us
+	reaped bool // the pid may be another's by now
+
+	exited chan struct{} // closed when it is reaped and its output is read
+}
+
+var _ runner.Runner = (*child)(nil)
+
+// drainOutput is how long the output of a dead process is still read, when a process that
+// left its group holds it open.
+const drainOutput = 200 * time.Millisecond
+
+func newChild(f *forker, l *logs, path string, env []string, lifeline *os.File) *child {
+	return &child{forker: f, logs: l, exited: make(chan struct{}), cmd: &exec.Cmd{
+		Path: path, Args: []string{path}, Env: env,
+		ExtraFiles:  []*os.File{lifeline}, // descriptor 3
+		SysProcAttr: sysProcAttr(),
+	}}
+}
+
+// Start forks and no more: it returns before the plugin has said anything.
+func (c *child) Start(context.Context) error {
+	stdout, outW, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer outW.Close()
+	stderr, errW, err := os.Pipe()
+	if err != nil {
+		stdout.Close()
+		return err
+	}
+	defer errW.Close()
+	c.cmd.Stdout, c.cmd.Stderr = outW, errW
+	if err := c.forker.start(c.cmd); err != nil {
+		stdout.Close()
+		stderr.Close()
+		return err
+	}
+	c.stdout, c.stderr = stdout, stderr
+	var handshake *io.PipeWriter
+	c.handshake, handshake = io.Pipe()
+	c.readers.Go(func() { c.readStdout(handshake) })
+	c.readers.Go(func() { c.logs.readFrom(stderr) })
+	c.mu.Lock()
+	c.pid = c.cmd.Process.Pid
+	if c.killed { // while it was being forked
+		c.signalGroup()
+	}
+	c.mu.Unlock()
+	go c.await()
+	return nil
+}
+
+// readStdout hands the first line to go-plugin and the others to the log. That go-plugin
+// sees the end of both outputs early lets it wait for the process alone.
+func (c *child) readStdout(handshake *io.PipeWriter) {
+	first := true
+	readLines(c.stdout, func(line []byte) {
+		if !first {
+			c.logs.add(line)
+			return
+		}
+		first = false
+		c.firstLine = strings.TrimSpace(string(line))
+		handshake.Write([]byte(c.firstLine + "\n"))
+		handshake.Close()
+	})
+	handshake.Close()
+}
+
+// await reaps the process when it ends, and with it its group.
+func (c *child) await() {
+	c.reap()
+	deadline := time.Now().Add(drainOutput)
+	c.stdout.SetReadDeadline(deadline)
+	c.stderr.SetReadDeadline(deadline)
+	c.handshake.Close()
+	c.readers.Wait()
+	c.stdout.Close()
+	c.stderr.Close()
+	close(c.exited)
+}
+
+// kill ends the process and its group at once, also when it is not started yet.
+func (c *child) kill() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.reaped {
+		return
+	}
+	c.killed = true
+	if c.pid != 0 {
+		c.signalGroup()
+	}
+}
+
+func (c *child) signalGroup() { _ = syscall.Kill(-c.pid, syscall.SIGKILL) }
+
+// Wait, Kill and the following methods are go-plugin's.
+func (c *child) Wait(context.Context) error {
+	<-c.exited
+	return nil
+}
+
+func (c *child) Kill(context.Context) error {
+	c.kill()
+	return nil
+}
+
+func (c *child) ID() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pid == 0 {
+		return ""
+	}
+	return strconv.Itoa(c.pid)
+}
+
+func (c *child) Name() string                    { return c.cmd.Path }
+func (c *child) Diagnose(context.Context) string { return "" }
+func (c *child) Stdout() io.ReadCloser           { return c.handshake }
+func (c *child) Stderr() io.ReadCloser           { return io.NopCloser(strings.NewReader("")) }
+
+func (c *child) PluginToHost(network, address string) (string, string, error) {
+	return network, address, nil
+}
+
+func (c *child) HostToPlugin(network, address string) (string, string, error) {
+	return network, address, nil
+}
