@@ -57,7 +57,7 @@ func (b *builder) filter(f *sdk.Filter, depth int) {
 		return
 	}
 	if depth > sdk.MaxFilterDepth {
-		b.invalid("filter_too_deep", "the filter nests deeper than %d levels", sdk.MaxFilterDepth)
+		b.invalid("too_deep", "the filter nests deeper than %d levels", sdk.MaxFilterDepth)
 		return
 	}
 	switch f.Kind {
@@ -139,10 +139,10 @@ func (b *builder) compare(f *sdk.Filter) {
 		b.is(&c)
 	case f.Operator == sdk.In, f.Operator == sdk.Eq && f.Quantifier == sdk.Any:
 		b.in(&c)
-	case f.Quantifier == sdk.QuantifierNone && f.Values[0].Hint == sdk.Null && f.Operator == sdk.Eq:
+	case f.Operator == sdk.Eq && f.Quantifier == sdk.QuantifierNone && c.matchesNull(&f.Values[0]):
 		b.left(&c, asColumn)
 		b.write(" IS NULL")
-	case f.Quantifier == sdk.QuantifierNone && f.Values[0].Hint == sdk.Null && f.Operator == sdk.Neq:
+	case f.Operator == sdk.Neq && f.Quantifier == sdk.QuantifierNone && c.matchesNull(&f.Values[0]):
 		b.left(&c, asColumn)
 		b.write(" IS NOT NULL")
 	case b.d.sqlite:
@@ -198,11 +198,17 @@ func (b *builder) is(c *comparison) {
 	}
 }
 
-// in writes membership in a list. A null in the list matches nulls.
+// matchesNull reports whether v is a null that nulls are equal to. They are in a lenient
+// comparison; in a strict one null is neither equal nor unequal to anything.
+func (c *comparison) matchesNull(v *sdk.Value) bool {
+	return v.Hint == sdk.Null && c.Compare == sdk.Lenient
+}
+
+// in writes membership in a list. A null in a lenient list matches nulls.
 func (b *builder) in(c *comparison) {
 	null, others := false, 0
 	for i := range c.Values {
-		if c.Values[i].Hint == sdk.Null {
+		if c.matchesNull(&c.Values[i]) {
 			null = true
 		} else {
 			others++

@@ -77,14 +77,14 @@ func (b *builder) comparePostgres(c *comparison) {
 	b.write(")")
 }
 
-// inPostgres writes membership in the values that are not null. The list is one array
+// inPostgres writes membership in the values, without nulls that nulls are equal to. The list is one array
 // argument, so that the text does not depend on its length; values that must be read
 // differently make one list each.
 func (b *builder) inPostgres(c *comparison) {
 	var count [readings]int
 	groups := 0
 	for i := range c.Values {
-		if c.Values[i].Hint == sdk.Null {
+		if c.matchesNull(&c.Values[i]) {
 			continue
 		}
 		as := c.read(&c.Values[i])
@@ -113,7 +113,7 @@ func (b *builder) inPostgres(c *comparison) {
 		b.left(c, as)
 		b.write(" = ANY(")
 		b.bind(sdk.Value{Hint: sdk.String, Text: c.list(func(v *sdk.Value) bool {
-			return v.Hint != sdk.Null && (groups == 1 || c.read(v) == as)
+			return !c.matchesNull(v) && (groups == 1 || c.read(v) == as)
 		}, as)})
 		b.valueCast(c, as, "[]")
 		b.write(")")
@@ -126,7 +126,7 @@ func (b *builder) inArrays(c *comparison) {
 	b.write("(")
 	first := true
 	for i := range c.Values {
-		if c.Values[i].Hint == sdk.Null {
+		if c.matchesNull(&c.Values[i]) {
 			continue
 		}
 		if !first {

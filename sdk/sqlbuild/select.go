@@ -67,11 +67,11 @@ func (b *builder) items(selection *sdk.Selection, star string) {
 
 // star writes all columns: as a star if the database may answer with them as they are.
 func (b *builder) star(qualifier string, distinct bool) {
-	asJSON := false
+	bare := true
 	for i := range b.t.Columns {
-		asJSON = asJSON || b.t.Columns[i].AsJSON
+		bare = bare && !b.t.Columns[i].AsJSON && !b.storedTime(&b.t.Columns[i])
 	}
-	if !asJSON {
+	if bare {
 		if qualifier != "" {
 			b.quote(qualifier)
 			b.write(".")
@@ -103,6 +103,9 @@ func (b *builder) selected(c *Column, cast castType, alias string, distinct bool
 	switch {
 	case cast.postgres != "":
 		b.casted(cast, func() { b.column(c) })
+	case b.storedTime(c):
+		b.write("+")
+		b.column(c)
 	case c.AsJSON && distinct:
 		named = true
 		b.write("to_jsonb(") // json has no equality
@@ -123,6 +126,13 @@ func (b *builder) selected(c *Column, cast castType, alias string, distinct bool
 		b.write(" AS ")
 		b.quote(alias)
 	}
+}
+
+// storedTime reports whether c is selected as an expression, so that it has no declared
+// type: Go's SQLite drivers turn columns declared as times into time.Time, and the text
+// as it was stored is lost.
+func (b *builder) storedTime(c *Column) bool {
+	return b.d.sqlite && c.Class == ClassTime
 }
 
 // order writes ORDER BY for columns of the table.

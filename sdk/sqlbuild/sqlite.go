@@ -64,21 +64,24 @@ func (c *comparison) ignoresCase(v sdk.Value) bool {
 	return c.Compare == sdk.Lenient && c.column.Class == ClassUUID && isUUID(v.Text)
 }
 
-// inSQLite writes membership in the values that are not null, one JSON argument.
+// inSQLite writes membership in the values, one JSON argument.
 func (b *builder) inSQLite(c *comparison) {
 	list := []byte{'['}
 	ignoreCase := false
 	for _, v := range c.Values {
-		if v.Hint == sdk.Null {
+		if c.matchesNull(&v) {
 			continue
 		}
 		if len(list) > 1 {
 			list = append(list, ',')
 		}
 		ignoreCase = ignoreCase || c.ignoresCase(v)
-		if v = c.argument(v); v.Hint == sdk.Number && fitsInt64(v.Text) {
+		switch v = c.argument(v); {
+		case v.Hint == sdk.Null:
+			list = append(list, "null"...)
+		case v.Hint == sdk.Number && fitsInt64(v.Text):
 			list = append(list, v.Text...)
-		} else {
+		default:
 			list = sdk.AppendString(list, v.Text)
 		}
 	}
