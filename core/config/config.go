@@ -115,7 +115,7 @@ type Options struct {
 	Path       string            // the file; "": ATHENA_CONFIG_PATH, then the search path
 	Flags      map[string]string // values by key, e.g. "api.port"; the strongest layer
 	Env        []string          // KEY=value, as os.Environ gives it
-	Default    []byte            // the file to write where none is found
+	Default    []byte            // the file to write where none is found; empty: nothing is written
 	Executable string            // path of the running binary, whose folder may hold plugins/; "": os.Executable
 }
 

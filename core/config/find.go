@@ -51,7 +51,7 @@ func searchDirs(goos string, env environ, working string) []string {
 }
 
 // search returns the first file that exists. Where there is none it writes the default
-// into the first folder that can be written.
+// into the first folder that can be written, unless there is no default.
 func (c *Config) search(dirs []string, fallback []byte) (string, error) {
 	for _, dir := range dirs {
 		path := filepath.Join(dir, fileName)
@@ -59,6 +59,9 @@ func (c *Config) search(dirs []string, fallback []byte) (string, error) {
 		if _, err := os.Stat(path); err == nil {
 			return path, nil
 		}
+	}
+	if len(fallback) == 0 {
+		return "", fmt.Errorf("no configuration file was found among %s", strings.Join(c.Searched, ", "))
 	}
 	for _, path := range c.Searched {
 		if err := writeDefault(path, fallback); err == nil {

@@ -84,10 +84,24 @@ func TestFirstRunTakesTheFirstWritablePlace(t *testing.T) {
 	}
 	missing := filepath.Join(home, "nothing")
 	c = &Config{}
-	_, err = c.search([]string{home, missing}, nil)
+	_, err = c.search([]string{home, missing}, []byte("api:"))
 	for _, place := range []string{home, missing, "--config"} {
 		if err == nil || !strings.Contains(err.Error(), place) {
 			t.Errorf("error %v does not name %s", err, place)
+		}
+	}
+}
+
+func TestWithoutADefaultNothingIsWritten(t *testing.T) {
+	home, working := t.TempDir(), t.TempDir()
+	t.Chdir(working)
+	_, err := Load(Options{Env: []string{"HOME=" + home}})
+	if err == nil || !strings.Contains(err.Error(), filepath.Join(home, ".athena")) {
+		t.Errorf("error %v does not name the places", err)
+	}
+	for _, dir := range []string{home, working} {
+		if left, _ := os.ReadDir(dir); len(left) != 0 {
+			t.Errorf("written: %v", left)
 		}
 	}
 }
