@@ -1,0 +1,161 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/athena-gateway/athena/sdk"
+	"github.com/athena-gateway/athena/sdk/sqlbuild"
+)
+
+// catalogue is what is known of a database's tables and types. It is never changed, only
+// replaced whole.
+type catalogue struct {
+	tables map[sdk.Table]*sqlbuild.Table
+	path   []string // where unqualified names are looked for, in order
+	types  map[uint32]*typeInfo
+}
+
+const (
+	pathSQL = `select s from unnest(pg_catalog.current_schemas(false)) with ordinality as u(s, n) order by n`
+
+	// A generated column's expression is no default. A domain's default serves a column
+	// that has none of its own.
+	columnsSQL = `select n.nspname, c.relname, a.attname, a.atttypid,
+  a.attgenerated <> '' as generated,
+  a.atthasdef or a.attidentity <> '' or t.typdefault is not null as has_default,
+  case when a.attgenerated = '' and a.attidentity = '' then
+    coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), pg_catalog.pg_get_expr(t.typdefaultbin, 0)) end
+from pg_catalog.pg_class c
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+left join pg_catalog.pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
+left join pg_catalog.pg_type t on t.oid = a.atttypid and t.typtype = 'd'
+where c.relkind in ('r', 'p', 'v', 'm', 'f') and n.nspname <> 'information_schema' and n.nspname !~ '^pg_'
+order by c.oid, a.attnum`
+
+	keysSQL = `select n.nspname, c.relname, a.attname
+from pg_catalog.pg_index i
+join pg_catalog.pg_class c on c.oid = i.indrelid
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+cross join unnest(i.indkey) with ordinality as k(attnum, position)
+join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
+where i.indisprimary and n.nspname <> 'information_schema' and n.nspname !~ '^pg_'
+order by c.oid, k.position`
+)
+
+// loadCatalogue reads the catalogue. Its errors are pgconn's.
+func loadCatalogue(pg *pgconn.PgConn) (*catalogue, error) {
+	types, err := loadTypes(pg)
+	if err != nil {
+		return nil, err
+	}
+	c := &catalogue{tables: map[sdk.Table]*sqlbuild.Table{}, types: types}
+	if err := eachRow(pg, pathSQL, func(v [][]byte) { c.path = append(c.path, string(v[0])) }); err != nil {
+		return nil, err
+	}
+	var t *sqlbuild.Table // the table of the row before
+	err = eachRow(pg, columnsSQL, func(v [][]byte) {
+		if t == nil || t.Name != string(v[1]) || t.Schema != string(v[0]) {
+			t = &sqlbuild.Table{Schema: string(v[0]), Name: string(v[1])}
+			c.tables[sdk.Table{Schema: t.Schema, Name: t.Name}] = t
+		}
+		column := sqlbuild.Column{
+			Name: string(v[2]), Generated: v[4][0] == 't', HasDefault: v[5][0] == 't', Default: string(v[6]),
+		}
+		if info := types[parseOID(v[3])]; info != nil {
+			column.Type, column.Class, column.AsJSON = info.name, info.class, info.asJSON
+		}
+		t.Columns = append(t.Columns, column)
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = eachRow(pg, keysSQL, func(v [][]byte) {
+		if t := c.tables[sdk.Table{Schema: string(v[0]), Name: string(v[1])}]; t != nil {
+			t.Key = append(t.Key, string(v[2]))
+		}
+	})
+	return c, err
+}
+
+// find returns the table that name means. The error is NotFound undefined_table.
+func (c *catalogue) find(name sdk.Table) (*sqlbuild.Table, error) {
+	if name.Schema != "" {
+		if t := c.tables[name]; t != nil {
+			return t, nil
+		}
+	} else {
+		for _, schema := range c.path {
+			if t := c.tables[sdk.Table{Schema: schema, Name: name.Name}]; t != nil {
+				return t, nil
+			}
+		}
+	}
+	return nil, c.undefined(name)
+}
+
+func (c *catalogue) undefined(name sdk.Table) error {
+	e := sdk.E(sdk.NotFound, "undefined_table", fmt.Sprintf("table %q does not exist", name.Name))
+	if name.Schema != "" {
+		e.Message = fmt.Sprintf("table %q does not exist in schema %q", name.Name, name.Schema)
+	}
+	e.Code, e.Schema, e.Table = "42P01", name.Schema, name.Name
+	var near, elsewhere []string
+	for t := range c.tables {
+		switch {
+		case t.Schema == name.Schema || name.Schema == "" && slices.Contains(c.path, t.Schema):
+			near = append(near, t.Name)
+		case t.Name == name.Name:
+			elsewhere = append(elsewhere, t.Schema)
+		}
+	}
+	if hint := sqlbuild.NearestName(name.Name, near); hint != "" {
+		return e.WithHint(fmt.Sprintf("did you mean %q?", hint))
+	}
+	if len(elsewhere) > 0 {
+		return e.WithHint(fmt.Sprintf("schema %q has a table of that name: name the schema too", elsewhere[0]))
+	}
+	return e
+}
+
+// minReload is how soon after a load a miss may cause the next one.
+const minReload = time.Second
+
+// catalogues holds the current catalogue of a database.
+type catalogues struct {
+	current atomic.Pointer[catalogue]
+	mu      sync.Mutex // held during a load
+	loaded  time.Time
+}
+
+// reload reads the catalogue over c unless that was done within the last second. Callers
+// that come while a load is under way wait for it; each has a connection already, so
+// they cannot wait for each other's.
+func (s *catalogues) reload(c *conn) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(s.loaded) < minReload {
+		return nil
+	}
+	fresh, err := loadCatalogue(c.pg)
+	if err != nil {
+		return (&failure{err: err, ctx: c.ctx, readOnly: true}).classify()
+	}
+	s.current.Store(fresh)
+	s.loaded = time.Now()
+	return nil
+}
+
+// expire makes the next miss reload at once, after a statement that may have changed the
+// schema.
+func (s *catalogues) expire() {
+	s.mu.Lock()
+	s.loaded = time.Time{}
+	s.mu.Unlock()
+}

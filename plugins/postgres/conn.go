@@ -1,0 +1,204 @@
+package main
+
+import (
+	"container/list"
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// maxStatements is how many prepared statements a connection keeps.
+const maxStatements = 512
+
+// patience is how long a cancelled statement may take to end before its connection is
+// closed.
+const patience = 2 * time.Second
+
+// conn is a server connection: what the pool's connection keeps between uses, and while
+// it is in use, the use.
+//
+// pgconn gets context.Background() everywhere: watching a context costs it a goroutine
+// per statement. The conn watches for the end of the call's context itself.
+type conn struct {
+	pg     *pgconn.PgConn
+	pooled *pgxpool.Conn
+	db     *database
+	ctx    context.Context // the call's
+
+	statements map[string]*list.Element // of *statement, by SQL text
+	recent     list.List                // most recently used first
+	named      int                      // names given so far
+	touched    bool                     // the session may not be as it was
+	params     [][]byte                 // reused
+
+	stopWatch func() bool
+	watched   bool
+	canceled  chan *time.Timer // gets one value when a cancel request has been sent
+}
+
+// statement is a prepared statement.
+type statement struct {
+	text string
+	desc *pgconn.StatementDescription
+	plan *plan
+}
+
+const connKey = "athena"
+
+// acquire takes a connection from the pool and cancels what runs on it when ctx ends. The
+// caller releases it.
+func (db *database) acquire(ctx context.Context) (*conn, error) {
+	pooled, err := db.acquirePooled(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pg := pooled.Conn().PgConn()
+	c, _ := pg.CustomData()[connKey].(*conn)
+	if c == nil {
+		c = &conn{pg: pg, db: db, statements: map[string]*list.Element{}, canceled: make(chan *time.Timer, 1)}
+		pg.CustomData()[connKey] = c
+	}
+	c.pooled, c.ctx = pooled, ctx
+	if c.watched = ctx.Done() != nil; c.watched {
+		c.stopWatch = context.AfterFunc(ctx, c.cancel)
+	}
+	return c, nil
+}
+
+// release gives the connection back to the pool, which closes it if it is broken. No
+// cancel request is on its way any more when it returns.
+func (c *conn) release() {
+	c.unwatch()
+	if !c.pg.IsClosed() && c.pg.TxStatus() != 'I' {
+		c.rollback()
+	}
+	if c.touched && !c.pg.IsClosed() {
+		c.reset()
+	}
+	c.pooled.Release()
+}
+
+// reset makes the session as good as new, or closes it.
+func (c *conn) reset() {
+	c.touched = false
+	c.forget()
+	if err := c.pg.Exec(context.Background(), "discard all").Close(); err != nil {
+		_ = c.pg.Close(context.Background())
+	}
+}
+
+// unwatch ends the watch that acquire began.
+func (c *conn) unwatch() {
+	if !c.watched {
+		return
+	}
+	c.watched = false
+	if c.stopWatch() {
+		return
+	}
+	// The server has dealt with the request when the canceller is done; a statement of
+	// no effect takes it in case a proxy delivers it later.
+	timer := <-c.canceled
+	if timer != nil {
+		_ = c.pg.Exec(context.Background(), "-- cancelled").Close()
+		timer.Stop()
+	}
+}
+
+// cancel asks the server to cancel what runs, and closes the connection when that cannot
+// be sent or has no effect.
+func (c *conn) cancel() {
+	ctx, done := context.WithTimeout(context.Background(), patience)
+	defer done()
+	if err := c.pg.CancelRequest(ctx); err != nil {
+		_ = c.pg.Conn().Close()
+		c.canceled <- nil
+		return
+	}
+	c.canceled <- time.AfterFunc(patience, func() { _ = c.pg.Conn().Close() })
+}
+
+// interrupt ends what runs before its result has been read to the end.
+func (c *conn) interrupt() {
+	if c.watched && !c.stopWatch() {
+		return // cancelled already
+	}
+	c.watched, c.stopWatch = true, func() bool { return false }
+	c.cancel()
+}
+
+// rollback ends a transaction that failed, best effort: the pool closes a connection that
+// is still in one.
+func (c *conn) rollback() {
+	_ = c.pg.Exec(context.Background(), "rollback").Close()
+}
+
+// forget drops the statement cache, after the server has dropped the statements.
+func (c *conn) forget() {
+	clear(c.statements)
+	c.recent.Init()
+}
+
+// drop removes one statement from the cache, on both sides.
+func (c *conn) drop(s *statement) {
+	if e := c.statements[s.text]; e != nil {
+		c.recent.Remove(e)
+		delete(c.statements, s.text)
+	}
+	_ = c.pg.Deallocate(context.Background(), s.desc.Name)
+}
+
+// prepare returns the prepared statement for text; cached says that it was there
+// already. With the cache off it is the unnamed statement, good for one use.
+func (c *conn) prepare(text string) (s *statement, cached bool, err error) {
+	utc := isUTC(c.pg.ParameterStatus("TimeZone"))
+	if e := c.statements[text]; e != nil {
+		c.recent.MoveToFront(e)
+		s = e.Value.(*statement)
+		if s.plan.utc != utc {
+			s.plan, _ = newPlan(s.desc.Fields, c.db.types(), true, utc)
+		}
+		return s, true, nil
+	}
+	name := ""
+	if c.db.caching {
+		if len(c.statements) >= maxStatements {
+			c.drop(c.recent.Back().Value.(*statement))
+		}
+		c.named++
+		name = "athena_" + strconv.Itoa(c.named)
+	}
+	desc, err := c.pg.Prepare(context.Background(), name, text, nil)
+	if err != nil {
+		return nil, false, err
+	}
+	s = &statement{text: text, desc: desc}
+	var unknown bool
+	if s.plan, unknown = newPlan(desc.Fields, c.db.types(), true, utc); unknown {
+		if err := c.db.catalogues.reload(c); err != nil {
+			return nil, false, err
+		}
+		s.plan, _ = newPlan(desc.Fields, c.db.types(), true, utc)
+		if !c.db.caching { // the load has used the unnamed statement
+			if s.desc, err = c.pg.Prepare(context.Background(), "", text, nil); err != nil {
+				return nil, false, err
+			}
+		}
+	}
+	if c.db.caching {
+		c.statements[text] = c.recent.PushFront(s)
+	}
+	return s, false, nil
+}
+
+// isUTC reports whether a session's TimeZone shows times as +00 whatever their date.
+func isUTC(zone string) bool {
+	switch zone {
+	case "UTC", "Etc/UTC", "Zulu", "Etc/Zulu", "UCT", "Etc/UCT", "Universal", "Etc/Universal":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/athena-gateway/athena/sdk"
+)
+
+// form says how a value on the wire becomes JSON. Each form writes what PostgreSQL's
+// to_json writes. Most values travel as text, which PostgreSQL has to make anyway and
+// which is JSON already or nearly so; those whose text costs the server more than it
+// costs us to make it (dates, times, uuid, bytea) travel in binary.
+type form uint8
+
+const (
+	formString      form = iota // any text
+	formPlain                   // a text that never needs an escape
+	formInteger                 // a JSON number
+	formNumber                  // a JSON number unless it is NaN or infinite
+	formBool                    // t or f
+	formJSON                    // JSON
+	formTimestamp               // 2024-01-01 00:00:00
+	formTimestampTZ             // 2024-01-01 00:00:00+00
+	formArray                   // {1,2}
+	formVector                  // 1 2
+	formBinary                  // marks the first of the binary forms
+	formDateBinary              // days since 2000
+	formTimeBinary              // microseconds since 2000, no zone
+	formTimeUTC                 // microseconds since 2000, in a session whose zone is UTC
+	formUUIDBinary              // 16 bytes
+	formByteaBinary             // bytes
+)
+
+// encoding is how one column's values are written.
+type encoding struct {
+	form  form
+	delim byte      // between an array's elements
+	elem  *encoding // of an array's or vector's elements
+}
+
+// append appends a value that is not null. It may overwrite src.
+func (e *encoding) append(dst, src []byte) []byte {
+	switch e.form {
+	case formArray:
+		return appendArray(dst, src, e.elem, e.delim)
+	case formVector:
+		return appendVector(dst, src, e.elem)
+	default:
+		return appendForm(dst, src, e.form)
+	}
+}
+
+func appendForm(dst, src []byte, f form) []byte {
+	switch f {
+	case formInteger, formJSON:
+		return append(dst, src...)
+	case formPlain:
+		dst = append(dst, '"')
+		dst = append(dst, src...)
+		return append(dst, '"')
+	case formNumber:
+		if len(src) > 0 && (src[len(src)-1] > '9') { // NaN, Infinity
+			return append(append(append(dst, '"'), src...), '"')
+		}
+		return append(dst, src...)
+	case formBool:
+		if len(src) == 1 && src[0] == 't' {
+			return append(dst, "true"...)
+		}
+		return append(dst, "false"...)
+	case formTimestamp, formTimestampTZ:
+		return appendTimestampText(dst, src, f == formTimestampTZ)
+	case formDateBinary:
+		return appendDate(dst, int32(binary.BigEndian.Uint32(src)))
+	case formTimeBinary, formTimeUTC:
+		return appendTimestamp(dst, int64(binary.BigEndian.Uint64(src)), f == formTimeUTC)
+	case formUUIDBinary:
+		return appendUUID(dst, src)
+	case formByteaBinary:
+		dst = append(dst, `"\\x`...)
+		return append(hex.AppendEncode(dst, src), '"')
+	default:
+		return appendString(dst, src)
+	}
+}
+
+func appendUUID(dst, src []byte) []byte {
+	var b [38]byte
+	b[0], b[9], b[14], b[19], b[24], b[37] = '"', '-', '-', '-', '-', '"'
+	hex.Encode(b[1:], src[:4])
+	hex.Encode(b[10:], src[4:6])
+	hex.Encode(b[15:], src[6:8])
+	hex.Encode(b[20:], src[8:10])
+	hex.Encode(b[25:], src[10:16])
+	return append(dst, b[:]...)
+}
+
+// appendArray rewrites an array's text form. A lower bound other than 1 is not shown, as
+// to_json does not.
+func appendArray(dst, src []byte, elem *encoding, delim byte) []byte {
+	if len(src) > 0 && src[0] == '[' {
+		src = src[bytes.IndexByte(src, '=')+1:]
+	}
+	for len(src) > 0 {
+		switch c := src[0]; c {
+		case '{':
+			dst, src = append(dst, '['), src[1:]
+		case '}':
+			dst, src = append(dst, ']'), src[1:]
+		case delim:
+			dst, src = append(dst, ','), src[1:]
+		case '"':
+			var value []byte
+			value, src = unquoteElement(src[1:])
+			dst = elem.append(dst, value)
+		default:
+			n := 1
+			for n < len(src) && src[n] != delim && src[n] != '}' {
+				n++
+			}
+			if string(src[:n]) == "NULL" {
+				dst = append(dst, "null"...)
+			} else {
+				dst = elem.append(dst, src[:n])
+			}
+			src = src[n:]
+		}
+	}
+	return dst
+}
+
+// unquoteElement removes the backslashes of a quoted element in place. src begins after
+// the opening quote; rest begins after the closing one.
+func unquoteElement(src []byte) (value, rest []byte) {
+	n := 0
+	for i := 0; i < len(src); i++ {
+		switch src[i] {
+		case '"':
+			return src[:n], src[i+1:]
+		case '\\':
+			if i++; i == len(src) {
+				return src[:n], nil
+			}
+		}
+		src[n] = src[i]
+		n++
+	}
+	return src[:n], nil
+}
+
+// appendVector rewrites an int2vector or oidvector.
+func appendVector(dst, src []byte, elem *encoding) []byte {
+	dst = append(dst, '[')
+	for first := true; len(src) > 0; first = false {
+		value, rest, _ := bytes.Cut(src, []byte(" "))
+		if !first {
+			dst = append(dst, ',')
+		}
+		dst, src = elem.append(dst, value), rest
+	}
+	return append(dst, ']')
+}
+
+// plan is how the rows of one result are written.
+type plan struct {
+	columns   []sdk.ColumnInfo
+	encodings []encoding
+	formats   []int16 // per column, for Bind; nil: all text
+	utc       bool    // made for a session whose time zone is UTC
+}
+
+// newPlan plans for a result's columns. Only a result that is asked for with the plan's
+// formats may use binary ones. unknown is set when a type is in no catalogue.
+func newPlan(fields []pgconn.FieldDescription, types map[uint32]*typeInfo, binaryFormats, utc bool) (p *plan, unknown bool) {
+	p = &plan{
+		columns:   make([]sdk.ColumnInfo, len(fields)),
+		encodings: make([]encoding, len(fields)),
+		utc:       utc,
+	}
+	if binaryFormats {
+		p.formats = make([]int16, len(fields))
+	}
+	for i := range fields {
+		p.columns[i].Name = fields[i].Name
+		t := types[fields[i].DataTypeOID]
+		if t == nil {
+			unknown = true
+			continue // formString
+		}
+		p.columns[i].Type = t.name
+		p.encodings[i] = t.encoding
+		if binaryFormats {
+			if f := t.binaryForm(utc); f > formBinary {
+				p.encodings[i] = encoding{form: f}
+				p.formats[i] = 1
+			}
+		}
+	}
+	return p, unknown
+}
+
+// describe names the columns to rows, which renames them in place: hence the copy.
+func (p *plan) describe(rows *sdk.Rows) {
+	rows.Describe(append([]sdk.ColumnInfo(nil), p.columns...))
+}
+
+// write writes a row's wire values.
+func (p *plan) write(rows *sdk.Rows, values [][]byte) error {
+	for i, value := range values {
+		if value == nil {
+			rows.Null()
+			continue
+		}
+		rows.Put(p.encodings[i].append(rows.Cell(), value))
+	}
+	return rows.EndRow()
+}

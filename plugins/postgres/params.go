@@ -1,0 +1,101 @@
+package main
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"strings"
+	"unsafe"
+
+	"github.com/athena-gateway/athena/sdk"
+)
+
+// bind turns arguments into what Bind sends: text, or nil for NULL. oids are the
+// parameters' types where they are known. The result is valid until the next call.
+func (c *conn) bind(args []sdk.Value, oids []uint32) [][]byte {
+	c.params = c.params[:0]
+	for i := range args {
+		v := &args[i]
+		switch {
+		case v.Hint == sdk.Null:
+			c.params = append(c.params, nil)
+		case v.Hint == sdk.Bytes:
+			c.params = append(c.params, hex.AppendEncode([]byte(`\x`), []byte(v.Text)))
+		case v.Hint == sdk.JSON && i < len(oids) && c.db.isArray(oids[i]):
+			c.params = append(c.params, arrayLiteral(v.Text, c.db.isJSONArray(oids[i])))
+		case v.Text == "":
+			c.params = append(c.params, []byte{}) // nil is NULL
+		default: // a large insert is one text; it is only read
+			c.params = append(c.params, unsafe.Slice(unsafe.StringData(v.Text), len(v.Text)))
+		}
+	}
+	return c.params
+}
+
+func (db *database) isArray(oid uint32) bool {
+	t := db.types()[oid]
+	return t != nil && t.encoding.form == formArray
+}
+
+func (db *database) isJSONArray(oid uint32) bool {
+	return db.types()[oid].encoding.elem.form == formJSON
+}
+
+// hasArrays reports whether an argument may have to become an array literal.
+func hasArrays(args []sdk.Value) bool {
+	for i := range args {
+		if args[i].Hint == sdk.JSON && strings.HasPrefix(args[i].Text, "[") {
+			return true
+		}
+	}
+	return false
+}
+
+// arrayLiteral turns a JSON array into PostgreSQL's array literal; arrays in it are further
+// dimensions unless the elements are JSON. What is no JSON array stays as it is.
+func arrayLiteral(text string, ofJSON bool) []byte {
+	literal, ok := appendLiteral(make([]byte, 0, len(text)+16), []byte(text), ofJSON)
+	if !ok {
+		return []byte(text)
+	}
+	return literal
+}
+
+func appendLiteral(b, array []byte, ofJSON bool) ([]byte, bool) {
+	var elements []json.RawMessage
+	if json.Unmarshal(array, &elements) != nil || elements == nil {
+		return nil, false
+	}
+	b = append(b, '{')
+	for i, element := range elements {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		switch {
+		case string(element) == "null":
+			b = append(b, "NULL"...)
+		case ofJSON:
+			b = appendElement(b, element)
+		case element[0] == '[':
+			b, _ = appendLiteral(b, element, false)
+		case element[0] == '"':
+			var s string
+			_ = json.Unmarshal(element, &s) // it was valid a moment ago
+			b = appendElement(b, []byte(s))
+		default:
+			b = appendElement(b, element)
+		}
+	}
+	return append(b, '}'), true
+}
+
+// appendElement appends an element of an array literal; in quotes, every text is safe.
+func appendElement(b, element []byte) []byte {
+	b = append(b, '"')
+	for _, c := range element {
+		if c == '"' || c == '\\' {
+			b = append(b, '\\')
+		}
+		b = append(b, c)
+	}
+	return append(b, '"')
+}

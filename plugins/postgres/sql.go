@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+
+	"github.com/athena-gateway/athena/sdk"
+)
+
+// executeSQL runs a SQL text.
+func (db *database) executeSQL(ctx context.Context, s *sdk.SQLText, rows *sdk.Rows) error {
+	text := readScript(s.Text)
+	if err := checkScript(&text, s); err != nil {
+		return err
+	}
+	c, err := db.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.release()
+	if !text.plain || text.statements > 1 {
+		c.touched = true
+		defer db.catalogues.expire()
+	}
+	rows.Tail.Statements = text.statements
+
+	// A search path of the session serves texts that cannot run inside a transaction, and
+	// arguments whose types are asked for before it begins.
+	session := s.Schema != "" && (!text.plain || text.statements > 1 || hasArrays(s.Args))
+	if session {
+		c.touched = true
+		if err := c.setPath(s.Schema); err != nil {
+			return err
+		}
+	}
+	local := s.Schema != "" && !session
+	main := step{text: text.text, args: s.Args, prepared: len(s.Args) > 0 && !local}
+	t := &transaction{begin: "begin", steps: []step{main}, sql: true}
+	if local {
+		t.steps = []step{pathStep(s.Schema, "true"), main}
+	}
+	switch {
+	case text.statements > 1:
+		return c.script(&text, s.Intent == sdk.IntentRead, rows)
+	case s.Intent == sdk.IntentRead:
+		t.begin, t.commit, t.readOnly = "begin read only", true, true
+		return c.readIn(t, rows)
+	case text.plain && text.returning:
+		return c.commitAfter(t, rows)
+	case local:
+		t.commit = true
+		return c.runIn(t, &text, rows)
+	case main.prepared:
+		return c.runPrepared(&main, &text, rows)
+	default:
+		return c.runOnce(&text, rows)
+	}
+}
+
+// checkScript refuses what cannot be run.
+func checkScript(text *script, s *sdk.SQLText) error {
+	switch {
+	case text.statements == 0:
+		return sdk.E(sdk.Invalid, "empty_sql", "the SQL text holds no statement")
+	case text.copies:
+		return sdk.E(sdk.Unsupported, "copy_unsupported", "COPY from or to the client cannot be run as SQL text").
+			WithHint("insert rows with an insert, read them with a SELECT")
+	case text.statements > 1 && len(s.Args) > 0:
+		return sdk.E(sdk.Invalid, "arguments_of_several_statements", "arguments can be given to a single statement only").
+			WithHint("send the statements one by one")
+	case s.Intent == sdk.IntentRead && !text.reads:
+		return sdk.E(sdk.Invalid, "not_a_read", "the SQL text is meant to read but holds a statement that is no query").
+			WithHint("only SELECT, WITH, VALUES, TABLE, SHOW and EXPLAIN read")
+	}
+	return nil
+}
+
+// pathStep sets the search path, for the transaction if local is true.
+func pathStep(schema, local string) step {
+	// set_config reads the path as SET does: names in quotes are taken as they are.
+	path := quoteName(schema) + ", public"
+	return step{text: "select pg_catalog.set_config('search_path', $1, " + local + ")", args: []sdk.Value{{Text: path}}}
+}
+
+func quoteName(name string) string {
+	b := []byte{'"'}
+	for i := 0; i < len(name); i++ {
+		if name[i] == '"' {
+			b = append(b, '"')
+		}
+		b = append(b, name[i])
+	}
+	return string(append(b, '"'))
+}
+
+// setPath sets the session's search path.
+func (c *conn) setPath(schema string) error {
+	s := pathStep(schema, "false")
+	if _, err := c.pg.ExecParams(context.Background(), s.text, c.bind(s.args, nil), nil, nil, nil).Close(); err != nil {
+		return c.failed(err, true)
+	}
+	return nil
+}
+
+func (c *conn) sqlFailed(err error, text *script) error {
+	return (&failure{err: err, ctx: c.ctx, several: text.commits, sql: true}).classify()
+}
+
+// readIn streams the last step of a read-only transaction.
+func (c *conn) readIn(t *transaction, rows *sdk.Rows) error {
+	_, err := c.transact(t, func(i int, r *result) error {
+		if i < len(t.steps)-1 {
+			return nil
+		}
+		return r.stream(rows)
+	})
+	return unlessCapped(err)
+}
+
+// runIn runs a plain statement that returns no rows of a write.
+func (c *conn) runIn(t *transaction, text *script, rows *sdk.Rows) error {
+	if !text.query {
+		rows.Hold()
+	}
+	tag, err := c.transact(t, func(i int, r *result) error {
+		if i < len(t.steps)-1 {
+			return nil
+		}
+		return r.stream(rows)
+	})
+	if err = unlessCapped(err); err != nil {
+		return err
+	}
+	setAffected(rows, tag)
+	return rows.Release()
+}
+
+// runPrepared runs a statement with arguments.
+func (c *conn) runPrepared(s *step, text *script, rows *sdk.Rows) error {
+	r, err := c.query(s.text, s.args)
+	if err != nil {
+		return c.sqlFailed(err, text)
+	}
+	return c.finishSQL(&r, text, rows)
+}
+
+// runOnce runs a statement without arguments in one round trip, prepared for this once.
+func (c *conn) runOnce(text *script, rows *sdk.Rows) error {
+	r := result{rr: c.pg.ExecParams(context.Background(), text.text, nil, nil, nil, nil)}
+	if r.more = r.rr.NextRow(); !r.more {
+		if _, err := r.rr.Close(); err != nil {
+			return c.sqlFailed(err, text)
+		}
+	}
+	var unknown bool
+	r.plan, unknown = newPlan(r.rr.FieldDescriptions(), c.db.types(), false, false)
+	err := c.finishSQL(&r, text, rows)
+	if unknown { // its values went as text; the next time it will be known
+		_ = c.db.catalogues.reload(c)
+	}
+	return err
+}
+
+// finishSQL streams a result. What may be a write is held until it is committed.
+func (c *conn) finishSQL(r *result, text *script, rows *sdk.Rows) error {
+	if !text.query {
+		rows.Hold()
+	}
+	if stopped := r.stream(rows); stopped != nil {
+		c.interrupt()
+		_, _ = r.rr.Close()
+		return unlessCapped(stopped)
+	}
+	tag, err := r.rr.Close()
+	if err != nil {
+		return c.sqlFailed(err, text)
+	}
+	setAffected(rows, tag)
+	return rows.Release()
+}
