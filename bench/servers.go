@@ -1,0 +1,185 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// poolSize is the number of connections that either side may open to PostgreSQL: the
+// default of Athena's postgres plugin.
+const poolSize = 16
+
+// server is one of the two sides.
+type server struct {
+	name    string
+	address string // host:port
+	pid     int    // 0: somebody else started it
+	log     string // path
+	exited  chan struct{}
+	stop    func() error
+}
+
+// start runs a program of ours in dir until stop, with its output in a log.
+func start(ctx context.Context, name, address, dir, program string, args ...string) (*server, error) {
+	if err := os.MkdirAll(resultsDir, 0o755); err != nil {
+		return nil, err
+	}
+	s := &server{name: name, address: address, log: filepath.Join(resultsDir, name+".log")}
+	output, err := os.Create(s.log)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, output, output
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 15 * time.Second
+	if err := cmd.Start(); err != nil {
+		cancel()
+		return nil, errors.Join(err, output.Close())
+	}
+	s.pid = cmd.Process.Pid
+	s.exited = make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // how it ended is in its log
+		close(s.exited)
+	}()
+	s.stop = func() error {
+		cancel()
+		<-s.exited
+		return output.Close()
+	}
+	return s, nil
+}
+
+// ready waits until the server answers the case.
+func (s *server) ready(ctx context.Context, use *benchCase) error {
+	var last error
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+		body, err := s.answer(ctx, use)
+		if err == nil {
+			var text []byte
+			text, err = io.ReadAll(body)
+			if err = errors.Join(err, body.Close()); err == nil {
+				err = use.check(text)
+			}
+		}
+		if err == nil {
+			return nil
+		}
+		last = err
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.exited:
+			return fmt.Errorf("%s has ended: its log %s says why", s.name, s.log)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	return fmt.Errorf("%s does not answer %s: %w (its log is %s)", s.name, use.Name, last, s.log)
+}
+
+// plainTransport leaves it to the cases to ask for compression.
+var plainTransport = &http.Transport{DisableCompression: true}
+
+// answer asks for the case once, by its first key, and returns the body of the answer.
+func (s *server) answer(ctx context.Context, use *benchCase) (io.ReadCloser, error) {
+	raw, _ := use.request(s.address)
+	request, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(raw)))
+	if err != nil {
+		return nil, err
+	}
+	request.URL.Scheme, request.URL.Host, request.RequestURI = "http", s.address, ""
+	response, err := plainTransport.RoundTrip(request.WithContext(ctx))
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 2000))
+		return nil, errors.Join(fmt.Errorf("status %d: %s", response.StatusCode, text), response.Body.Close())
+	}
+	return response.Body, nil
+}
+
+// processes are the groups of processes whose CPU and memory count for the server.
+func (s *server) processes() map[string][]int {
+	switch {
+	case s.pid == 0:
+		return nil
+	case s.name == "athena":
+		return map[string][]int{"core": {s.pid}, "plugin": descendants(s.pid)}
+	default:
+		return map[string][]int{s.name: {s.pid}}
+	}
+}
+
+// startFloor builds and starts the floor.
+func startFloor(ctx context.Context, dir, uri string) (*server, error) {
+	program := filepath.Join(dir, "floor")
+	if err := build(ctx, program, "./bench/floor"); err != nil {
+		return nil, err
+	}
+	address, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	return start(ctx, "floor", address, dir, program, "-listen", address, "-uri", uri, "-pool", strconv.Itoa(poolSize))
+}
+
+// startAthena builds bin/athena and its plugins as they are shipped, without the race
+// detector, and starts the gateway with one client on the bench database.
+func startAthena(ctx context.Context, dir, uri string) (*server, error) {
+	program, err := filepath.Abs("bin/athena")
+	if err != nil {
+		return nil, err
+	}
+	plugins := filepath.Join(filepath.Dir(program), "plugins")
+	if err := errors.Join(os.MkdirAll(plugins, 0o755), build(ctx, program, "./cmd/athena"), build(ctx, plugins+"/", "./plugins/...")); err != nil {
+		return nil, err
+	}
+	address, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	_, port, _ := net.SplitHostPort(address)
+	config := filepath.Join(dir, "config.yaml")
+	text := fmt.Sprintf(`api: {host: 127.0.0.1, port: %s}
+plugins: {dir: %q, verify: dev}
+ledger: {uri: %q}
+clients:
+  bench: {backend: postgres, config: {uri: %q}}
+`, port, plugins, "sqlite://"+filepath.Join(dir, "ledger.db"), uri)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	return start(ctx, "athena", address, dir, program, "server", "--config", config)
+}
+
+func build(ctx context.Context, output, packages string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", output, packages)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %s: %w\n%s", packages, err, text)
+	}
+	return nil
+}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
