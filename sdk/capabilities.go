@@ -18,6 +18,14 @@ func (c *Capabilities) check(call *Call) *Error {
 	if !c.Sessions && (s.Role != "" || s.TimeZone != "" || len(s.Settings) > 0 || len(s.SearchPath) > 0) {
 		return unsupported("session settings")
 	}
+	switch {
+	case call.Result.Format == FormatGeoJSON || call.Result.Format == FormatRaw:
+		return unsupported("this format of an answer")
+	case call.Result.SQLHeaders:
+		return unsupported("headers set by SQL")
+	case call.MinPosition != "":
+		return unsupported("waiting for a replication position")
+	}
 	for i := range call.Statements {
 		if err := c.checkStatement(&call.Statements[i]); err != nil {
 			err.Statement = i

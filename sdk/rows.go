@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -85,13 +86,19 @@ func (r *Rows) Columns(names ...string) {
 	r.Describe(columns)
 }
 
-// Describe is Columns with the backend's type names.
+// Describe is Columns with the backend's type names. It keeps columns, which may be
+// shared between calls: it does not change them.
 func (r *Rows) Describe(columns []ColumnInfo) {
+	if r.opts.Naming != NamesAsIs {
+		columns = slices.Clone(columns)
+		for i := range columns {
+			columns[i].Name = Rename(columns[i].Name, r.opts.Naming)
+		}
+	}
 	r.keys = make([][]byte, len(columns))
 	r.Head.Columns = columns
 	size := 0
 	for i := range columns {
-		columns[i].Name = Rename(columns[i].Name, r.opts.Naming)
 		size += len(columns[i].Name) + 4
 	}
 	flat := make([]byte, 0, size+16)
