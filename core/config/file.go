@@ -160,27 +160,28 @@ func (f *file) client(section, name string, value any) {
 		return
 	}
 	c := Client{Name: name, Backend: "postgres"}
-	config := map[string]any{"uri": value}
-	if _, isText := value.(string); section == "postgres_clients" && !isText {
-		f.mistake(path, `want a connection URI as text, such as "postgres://user@host/database"`)
-		return
-	}
+	values := &clientValues{file: f}
+	var config any
 	if section == "clients" {
-		ok := false
-		if c.Backend, config, ok = f.clientBody(path, value); !ok {
+		backend, body, ok := f.clientBody(path, value)
+		if !ok {
 			return
 		}
-		path += ".config"
+		c.Backend, config = backend, values.expand(path+".config", body)
+	} else {
+		if _, isText := value.(string); !isText {
+			f.mistake(path, `want a connection URI as text, such as "postgres://user@host/database"`)
+			return
+		}
+		config = map[string]any{"uri": values.expand(path, value)}
 	}
-	body := &clientValues{file: f}
-	expanded := body.expand(path, config)
-	raw, err := json.Marshal(expanded)
+	raw, err := json.Marshal(config)
 	if err != nil { // .nan and .inf
-		f.mistake(path, "holds a number that JSON does not have")
+		f.mistake(path+".config", "holds a number that JSON does not have")
 		return
 	}
-	if len(body.missing) > 0 {
-		c.Problem = "set " + strings.Join(body.missing, ", ") + ", and start again"
+	if len(values.missing) > 0 {
+		c.Problem = "set " + strings.Join(values.missing, ", ") + ", and start again"
 	} else {
 		c.Config = raw
 	}

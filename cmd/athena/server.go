@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+
+	"github.com/athena-gateway/athena/core"
+	"github.com/athena-gateway/athena/core/config"
+)
+
+func newServer(flags *serverFlags) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "server",
+		Short: "Start the gateway",
+		Long: "Start the gateway. SIGTERM or SIGINT ends it after the requests that it has accepted;\n" +
+			"a second signal ends it at once.",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd, flags) },
+	}
+	cmd.Flags().Bool("api-only", true, "accepted for scripts that use it: there is nothing but the API to start")
+	return cmd
+}
+
+// serve runs the gateway until a signal or a failure ends it.
+func serve(cmd *cobra.Command, flags *serverFlags) error {
+	cfg, err := flags.load(cmd, true)
+	if err != nil {
+		return err
+	}
+	if err := cfg.API.CheckBind(); err != nil {
+		return usageError{err}
+	}
+	logger := hclog.New(&hclog.LoggerOptions{
+		Name:       "athena",
+		Level:      hclog.LevelFromString(cfg.Log.Level),
+		Output:     cmd.ErrOrStderr(),
+		JSONFormat: cfg.Log.Format == "json",
+	})
+	logConfig(logger, cfg)
+
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	gateway, err := core.Open(ctx, cfg, core.Options{Logger: logger, Version: version})
+	if err != nil {
+		return err
+	}
+	address, err := gateway.Listen()
+	if err != nil {
+		return errors.Join(explainListen(err, cfg.API), closeGateway(gateway, cfg.API.ShutdownTimeout))
+	}
+	served := make(chan error, 1)
+	go func() { served <- gateway.Serve() }()
+	announce(cmd.OutOrStdout(), address, cfg)
+	select {
+	case err := <-served:
+		return errors.Join(err, closeGateway(gateway, cfg.API.ShutdownTimeout))
+	case <-ctx.Done():
+		logger.Info("ending after the requests under way; a second signal ends at once", "at most", cfg.API.ShutdownTimeout)
+		return closeGateway(gateway, cfg.API.ShutdownTimeout)
+	}
+}
+
+// closeGateway lets accepted requests end, at most for the timeout or until a signal.
+func closeGateway(gateway *core.Gateway, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	closed := make(chan error, 1)
+	go func() { closed <- gateway.Close(ctx) }()
+	var err error
+	select {
+	case err = <-closed:
+	case <-ctx.Done():
+		select {
+		case err = <-closed:
+		case <-time.After(5 * time.Second): // plugins that are left end when this process does
+			err = errors.New("not everything could be closed")
+		}
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("ended before every request was answered: %w", errors.Join(context.Cause(ctx), err))
+	}
+	return err
+}
+
+// logConfig says where the configuration came from, and what in it has no effect.
+func logConfig(logger hclog.Logger, cfg *config.Config) {
+	if cfg.Created {
+		logger.Info("no configuration file was found, so the default one was written", "file", cfg.Path, "inspected", cfg.Searched)
+	} else {
+		logger.Info("configuration read", "file", cfg.Path)
+	}
+	for _, warning := range cfg.Warnings {
+		logger.Warn(warning)
+	}
+}
+
+// explainListen adds to a failure to listen what to do about it.
+func explainListen(err error, api config.API) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return usageError{fmt.Errorf("port %d of %s is in use: stop the program that listens there, perhaps another athena "+
+			"(`ss -ltnp` or `lsof -i :%d` shows it), or choose another port with --port or api.port", api.Port, api.Host, api.Port)}
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return usageError{fmt.Errorf("%s is no address of this machine: correct --host or api.host", api.Host)}
+	case errors.Is(err, syscall.EACCES):
+		return usageError{fmt.Errorf("port %d needs rights that this process lacks: choose one above 1023 with --port or api.port", api.Port)}
+	default:
+		return fmt.Errorf("listening on %s: %w", api.Addr(), err)
+	}
+}
+
+// announce prints where the gateway listens and, with the sample database, requests to paste.
+func announce(w io.Writer, address net.Addr, cfg *config.Config) {
+	url := "http://" + address.String()
+	fmt.Fprintf(w, "Athena %s listens on %s\n", version, url)
+	if !slices.ContainsFunc(cfg.Clients, func(c config.Client) bool { return c.Name == "demo" && c.Problem == "" }) {
+		return
+	}
+	fmt.Fprintf(w, samples, url)
+}
