@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// maxStatements is how many prepared statements a connection keeps.
+const maxStatements = 128
+
+// conn is a connection with its prepared statements. It is used by one call at a time.
+// The driver's own interfaces are used instead of database/sql's rows: they hand values
+// over without copies and leave cancelling to interrupted.
+type conn struct {
+	driver.Conn
+	statements map[string]driver.Stmt
+	handle     uintptr // sqlite3*
+	spoiled    bool    // its state may not be what the next call expects
+}
+
+var _ driver.Validator = (*conn)(nil)
+
+// openPool is a pool of conns to a file. Nothing is opened yet.
+func openPool(dsn string, size int) *sql.DB {
+	db := sql.OpenDB(connector{dsn})
+	db.SetMaxOpenConns(size)
+	db.SetMaxIdleConns(size)
+	return db
+}
+
+type connector struct{ dsn string }
+
+func (c connector) Driver() driver.Driver { return &sqlite.Driver{} }
+
+func (c connector) Connect(context.Context) (driver.Conn, error) {
+	inner, err := c.Driver().Open(c.dsn)
+	if err != nil {
+		return nil, err
+	}
+	// The driver interrupts a statement while it looks for the first row, not for the
+	// later ones, and keeps the handle that interrupting takes to itself.
+	handle := reflect.ValueOf(inner).Elem().FieldByName("db")
+	if handle.Kind() != reflect.Uintptr {
+		return nil, errors.Join(errors.New("this SQLite driver has no handle to interrupt"), inner.Close())
+	}
+	return &conn{Conn: inner, statements: map[string]driver.Stmt{}, handle: uintptr(handle.Uint())}, nil
+}
+
+// IsValid keeps conns in the pool, or throws them away, after each use.
+func (c *conn) IsValid() bool { return !c.spoiled && c.Conn.(driver.Validator).IsValid() }
+
+// Close closes the connection and its statements.
+func (c *conn) Close() error {
+	c.forget()
+	return c.Conn.Close()
+}
+
+func (c *conn) forget() {
+	for _, s := range c.statements {
+		_ = s.Close() // finalizing repeats the error of the last execution
+	}
+	clear(c.statements)
+}
+
+// prepare returns the prepared statement of a text.
+func (c *conn) prepare(ctx context.Context, text string) (driver.StmtQueryContext, error) {
+	if s, ok := c.statements[text]; ok {
+		return s.(driver.StmtQueryContext), nil
+	}
+	s, err := c.Conn.(driver.ConnPrepareContext).PrepareContext(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	if len(c.statements) >= maxStatements {
+		c.forget()
+	}
+	c.statements[text] = s
+	return s.(driver.StmtQueryContext), nil
+}
+
+// query executes a statement text and calls row with each of its rows, whose values it
+// may not keep. The answer's columns are given to begin first, rows or not. When row
+// fails the rest is not read.
+func (c *conn) query(ctx context.Context, text string, args []driver.NamedValue, begin func(driver.Rows) error, row func([]driver.Value) error) error {
+	s, err := c.prepare(ctx, text)
+	if err != nil {
+		return err
+	}
+	return c.interrupted(ctx, func() (err error) {
+		rows, err := s.QueryContext(ctx, args)
+		if err != nil {
+			return err
+		}
+		defer func() {
+			if e := rows.Close(); err == nil {
+				err = e
+			}
+		}()
+		if begin != nil {
+			if err := begin(rows); err != nil {
+				return err
+			}
+		}
+		values := make([]driver.Value, len(rows.Columns()))
+		for {
+			if err := rows.Next(values); errors.Is(err, io.EOF) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			if row != nil {
+				if err := row(values); err != nil {
+					return err
+				}
+			}
+		}
+	})
+}
+
+// exec executes a statement text without looking at its rows.
+func (c *conn) exec(ctx context.Context, text string) error {
+	return c.query(ctx, text, nil, nil, nil)
+}
+
+// integer executes a statement that answers with one integer.
+func (c *conn) integer(ctx context.Context, text string, args ...driver.NamedValue) (int64, error) {
+	var n int64
+	err := c.query(ctx, text, args, nil, func(values []driver.Value) error {
+		v, ok := values[0].(int64)
+		if !ok {
+			return fmt.Errorf("%s answered %T", text, values[0])
+		}
+		n = v
+		return nil
+	})
+	return n, err
+}
+
+// interrupted runs f and interrupts the statements that it executes when ctx ends. An
+// interrupt that comes before a statement starts is lost, hence the repetition.
+func (c *conn) interrupted(ctx context.Context, f func() error) error {
+	if ctx.Done() == nil {
+		return f()
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	done, ended := make(chan struct{}), make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		again := time.NewTicker(2 * time.Millisecond)
+		defer again.Stop()
+		for {
+			sqlite3.Xsqlite3_interrupt(nil, c.handle) // an atomic store; no thread state is used
+			select {
+			case <-done:
+				return
+			case <-again.C:
+			}
+		}
+	})
+	defer func() {
+		close(done)
+		if !stop() {
+			<-ended
+		}
+	}()
+	return f()
+}
+
+// begin starts a transaction. A writing one takes the lock at once: a lock taken halfway
+// could not wait for another writer.
+func (c *conn) begin(ctx context.Context, write bool) error {
+	if write {
+		return c.exec(ctx, "BEGIN IMMEDIATE")
+	}
+	return c.exec(ctx, "BEGIN")
+}
+
+// rollback ends a transaction, whatever became of its context. An interrupted write or a
+// full disk may have ended it already, which is an error of no interest.
+func (c *conn) rollback() {
+	if err := c.exec(context.Background(), "ROLLBACK"); err != nil {
+		c.spoiled = true
+	}
+}
