@@ -22,35 +22,42 @@ const (
 	linger = 2 * time.Second
 )
 
-// listener hands out conns, and closes only when its queue is empty.
+// listener hands out conns. A connection that has been made before the listener stops is
+// served: the kernel would reset what waits in its queue.
 type listener struct {
 	net.Listener
-	server *Server
+	server  *Server
+	stopped bool
+	queued  []net.Conn // taken from the kernel's queue at the end
 }
 
 type deadliner interface{ SetDeadline(time.Time) error }
 
-// Accept waits for a connection. While the server drains it takes what has connected
-// already, then closes the listener.
+// Accept waits for a connection until stop is called.
 func (l *listener) Accept() (net.Conn, error) {
-	for {
+	for !l.stopped {
 		nc, err := l.Listener.Accept()
 		if err == nil {
 			return l.server.conns.add(newConn(nc, l.server)), nil
 		}
-		d, ok := l.Listener.(deadliner)
-		if !ok || !l.server.draining.Load() || !errors.Is(err, os.ErrDeadlineExceeded) {
+		if !l.server.draining.Load() || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil, err
 		}
-		if l.server.stopped.Swap(true) { // the second look found the queue empty
-			l.Listener.Close()
-			return nil, net.ErrClosed
+		l.stopped = true
+		if tcp, ok := l.Listener.(*net.TCPListener); ok {
+			l.queued = acceptQueued(tcp)
 		}
-		d.SetDeadline(time.Now().Add(lastLook))
+		l.Listener.Close()
 	}
+	if len(l.queued) == 0 {
+		return nil, net.ErrClosed
+	}
+	nc := l.queued[0]
+	l.queued = l.queued[1:]
+	return l.server.conns.add(newConn(nc, l.server)), nil
 }
 
-// stop ends Accept: at once, or after it has emptied the queue.
+// stop wakes Accept.
 func (l *listener) stop() {
 	if d, ok := l.Listener.(deadliner); ok && d.SetDeadline(time.Now()) == nil {
 		return

@@ -57,6 +57,7 @@ func (s *Server) stream(r *Request, response *Response) error {
 		if b.Len() > streamFrom {
 			s.head(r, response)
 			r.open = nil // the streamBody closes it
+			r.fctx.Response.ImmediateHeaderFlush = true
 			r.fctx.Response.SetBodyStream(s.newStreamBody(r, response, b), -1)
 			return nil
 		}

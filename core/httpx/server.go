@@ -50,7 +50,6 @@ type Server struct {
 
 	listener atomic.Pointer[listener]
 	draining atomic.Bool
-	stopped  atomic.Bool // the listener's last look has begun
 	quit     chan struct{}
 }
 

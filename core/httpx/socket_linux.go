@@ -1,6 +1,11 @@
 package httpx
 
-import "golang.org/x/sys/unix"
+import (
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
 
 // pollFd asks the kernel whether the other end of a connection is gone.
 type pollFd = unix.PollFd
@@ -28,4 +33,35 @@ func unsent(fd int) int {
 		return 0
 	}
 	return n
+}
+
+// acceptQueued takes the connections that wait to be accepted and stops listening.
+func acceptQueued(ln *net.TCPListener) []net.Conn {
+	raw, err := ln.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	var accepted []int
+	raw.Control(func(fd uintptr) {
+		for {
+			nfd, _, err := unix.Accept4(int(fd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+			if err == unix.EINTR || err == unix.ECONNABORTED {
+				continue
+			}
+			if err != nil { // the queue is empty
+				unix.Shutdown(int(fd), unix.SHUT_RD)
+				return
+			}
+			accepted = append(accepted, nfd)
+		}
+	})
+	var conns []net.Conn
+	for _, fd := range accepted {
+		file := os.NewFile(uintptr(fd), "connection")
+		if nc, err := net.FileConn(file); err == nil {
+			conns = append(conns, nc)
+		}
+		file.Close()
+	}
+	return conns
 }
