@@ -168,7 +168,8 @@ clients:
 }
 
 func build(ctx context.Context, output, packages string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", output, packages)
+	// As make build does, but with the symbols that perf needs.
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", output, packages)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build %s: %w\n%s", packages, err, text)
