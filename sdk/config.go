@@ -145,6 +145,7 @@ func decodeConfig[C any](raw json.RawMessage) (C, error) {
 	for _, f := range configFields(v.Type()) {
 		value, ok := given[f.name]
 		delete(given, f.name)
+		ok = ok && string(value) != "null"
 		switch {
 		case !ok && f.required:
 			return config, E(Invalid, "invalid_config", fmt.Sprintf("the config lacks %q", f.name))

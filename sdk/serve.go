@@ -94,6 +94,7 @@ type server struct {
 	mu        sync.Mutex
 	instances map[instanceKey]*openInstance
 	calls     map[uint64]context.CancelCauseFunc // under way
+	early     map[uint64]struct{}                // cancelled before they came
 	draining  bool
 	idle      chan struct{} // closed when draining and no call is under way
 }
@@ -115,6 +116,7 @@ func newServer(p Plugin) *server {
 		plugin:    p,
 		instances: map[instanceKey]*openInstance{},
 		calls:     map[uint64]context.CancelCauseFunc{},
+		early:     map[uint64]struct{}{},
 		idle:      make(chan struct{}),
 	}
 }
@@ -233,12 +235,22 @@ func (s *server) Drain(ctx context.Context, _ *pluginpb.DrainRequest) (*pluginpb
 func (s *server) Cancel(_ context.Context, r *pluginpb.CancelRequest) (*pluginpb.CancelResponse, error) {
 	s.mu.Lock()
 	cancel := s.calls[r.Id]
+	if cancel == nil {
+		if len(s.early) >= maxEarly { // of calls that had ended already
+			clear(s.early)
+		}
+		s.early[r.Id] = struct{}{}
+	}
 	s.mu.Unlock()
 	if cancel != nil {
 		cancel(context.Canceled)
 	}
 	return &pluginpb.CancelResponse{}, nil
 }
+
+// maxEarly bounds how many cancellations are remembered whose call has not come: they
+// travel on another stream and may overtake it.
+const maxEarly = 1024
 
 func (s *server) Ping(ctx context.Context, r *pluginpb.PingRequest) (*pluginpb.PingResponse, error) {
 	s.mu.Lock()
@@ -282,6 +294,10 @@ func (s *server) begin(call *Call, cancel context.CancelCauseFunc) (*openInstanc
 	}
 	o.calls.Add(1)
 	s.calls[call.ID] = cancel
+	if _, ok := s.early[call.ID]; ok {
+		delete(s.early, call.ID)
+		cancel(context.Canceled)
+	}
 	return o, nil
 }
 
