@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"strconv"
@@ -329,6 +330,12 @@ func (r *Rows) Raw(object []byte) error {
 		}
 		r.buf = AppendString(r.buf, Rename(name.(string), r.opts.Naming))
 		r.buf = append(append(r.buf, ':'), value...)
+	}
+	if _, err := d.Token(); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return fmt.Errorf("a raw row must be one JSON object")
 	}
 	return r.EndRow()
 }
