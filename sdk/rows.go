@@ -170,6 +170,10 @@ func (r *Rows) Put(b []byte) {
 func (r *Rows) putCSV(b []byte) {
 	cell := string(b[r.cellStart:])
 	r.buf = b[:r.cellStart]
+	r.col++
+	if cell == "" || cell == "null" {
+		return
+	}
 	if strings.HasPrefix(cell, `"`) {
 		var s string
 		if json.Unmarshal([]byte(cell), &s) == nil {
@@ -177,7 +181,6 @@ func (r *Rows) putCSV(b []byte) {
 		}
 	}
 	r.buf = appendCSV(r.buf, cell)
-	r.col++
 }
 
 // Null ends the next column as null.
@@ -354,12 +357,13 @@ func (r *Rows) Hold() { r.hold = true }
 // Release lets the held chunks go, after COMMIT.
 func (r *Rows) Release() error {
 	r.hold = false
-	for _, c := range r.held {
+	for len(r.held) > 0 {
+		c := r.held[0]
+		r.held = r.held[1:]
 		if err := r.emit(c); err != nil {
 			return err
 		}
 	}
-	r.held = nil
 	return nil
 }
 
@@ -528,14 +532,14 @@ func Rename(name string, policy Naming) string {
 	}
 }
 
-// toCamel turns created_at into createdAt; a leading underscore stays.
+// toCamel turns created_at into createdAt; leading underscores stay.
 func toCamel(s string) string {
 	if !strings.Contains(s, "_") {
 		return s
 	}
 	b := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
-		if s[i] == '_' && len(b) > 0 && i+1 < len(s) && s[i+1] >= 'a' && s[i+1] <= 'z' {
+		if s[i] == '_' && len(b) > 0 && b[len(b)-1] != '_' && i+1 < len(s) && s[i+1] >= 'a' && s[i+1] <= 'z' {
 			i++
 			b = append(b, s[i]-'a'+'A')
 			continue
