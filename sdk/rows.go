@@ -265,6 +265,10 @@ func (r *Rows) Row(values ...any) error {
 		case string:
 			r.Put(AppendString(r.Cell(), v))
 		case []byte:
+			if v == nil {
+				r.Null()
+				continue
+			}
 			b := append(r.Cell(), `"\\x`...)
 			r.Put(append(hex.AppendEncode(b, v), '"'))
 		case bool:
@@ -285,7 +289,7 @@ func (r *Rows) Row(values ...any) error {
 			b := append(r.Cell(), '"')
 			r.Put(append(v.AppendFormat(b, time.RFC3339Nano), '"'))
 		case json.RawMessage:
-			r.Put(append(r.Cell(), v...))
+			r.json(v)
 		case json.Number:
 			r.Put(append(r.Cell(), v...))
 		default:
@@ -293,10 +297,19 @@ func (r *Rows) Row(values ...any) error {
 			if err != nil {
 				return fmt.Errorf("column %s: %w", r.Head.Columns[r.col].Name, err)
 			}
-			r.Put(append(r.Cell(), b...))
+			r.json(b)
 		}
 	}
 	return r.EndRow()
+}
+
+// json ends the next column as a JSON value; none is null.
+func (r *Rows) json(value []byte) {
+	if len(value) == 0 || string(value) == "null" {
+		r.Null()
+		return
+	}
+	r.Put(append(r.Cell(), value...))
 }
 
 // Raw writes one row that is a JSON object already. Naming and strip_nulls are applied
@@ -539,7 +552,7 @@ func toCamel(s string) string {
 	}
 	b := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
-		if s[i] == '_' && len(b) > 0 && b[len(b)-1] != '_' && i+1 < len(s) && s[i+1] >= 'a' && s[i+1] <= 'z' {
+		if s[i] == '_' && strings.Trim(s[:i], "_") != "" && i+1 < len(s) && s[i+1] >= 'a' && s[i+1] <= 'z' {
 			i++
 			b = append(b, s[i]-'a'+'A')
 			continue
