@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,7 +24,7 @@ func ConfigSchema[C any]() (schema json.RawMessage, secrets []string) {
 		p := map[string]any{}
 		switch {
 		case f.kind == reflect.TypeFor[time.Duration]():
-			p["type"], p["format"] = "string", "duration"
+			p["type"], p["pattern"] = "string", durationPattern
 		case f.kind.Kind() == reflect.Bool:
 			p["type"] = "boolean"
 		case f.kind.Kind() >= reflect.Int && f.kind.Kind() <= reflect.Uint64:
@@ -73,6 +74,9 @@ func ConfigSchema[C any]() (schema json.RawMessage, secrets []string) {
 	}
 	return schema, secrets
 }
+
+// durationPattern is what time.ParseDuration reads.
+const durationPattern = `^[-+]?(0|([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+$`
 
 // configField is one field of a config struct as its tags describe it.
 type configField struct {
@@ -169,6 +173,15 @@ func decodeConfig[C any](raw json.RawMessage) (C, error) {
 		}
 		if err := json.Unmarshal(value, target.Addr().Interface()); err != nil {
 			return config, E(Invalid, "invalid_config", fmt.Sprintf("config key %q must be a %s", f.name, f.kind))
+		}
+		if f.kind.Kind() != reflect.String {
+			continue
+		}
+		if f.enum != nil && !slices.Contains(f.enum, target.String()) {
+			return config, E(Invalid, "invalid_config", fmt.Sprintf("config key %q must be one of %s", f.name, strings.Join(f.enum, ", ")))
+		}
+		if f.required && target.String() == "" {
+			return config, E(Invalid, "invalid_config", fmt.Sprintf("config key %q must not be empty", f.name))
 		}
 	}
 	for name := range given {
