@@ -35,8 +35,8 @@ func main() {
 	var o options
 	flag.StringVar(&o.cases, "case", "", "only these cases, e.g. row,insert; none for -micro alone")
 	flag.StringVar(&o.connections, "connections", "", "only these numbers of connections, e.g. 32")
-	flag.IntVar(&o.rounds, "rounds", 7, "rounds per case; each drives Athena, then the floor")
-	flag.DurationVar(&o.duration, "duration", 2*time.Second, "length of a round on one server")
+	flag.IntVar(&o.rounds, "rounds", 9, "rounds per case; each drives Athena, then the floor")
+	flag.DurationVar(&o.duration, "duration", 1500*time.Millisecond, "length of a round on one server")
 	flag.BoolVar(&o.quick, "quick", false, "2 rounds of 1 s: for a first look")
 	flag.StringVar(&o.output, "out", "", "path of the JSON report (default bench/results/TIME.json)")
 	flag.StringVar(&o.profile, "profile", "", "folder for a perf profile of each case (needs perf)")

@@ -30,7 +30,8 @@ type result struct {
 	Stream      bool    `json:"stream"`
 	Athena      side    `json:"athena"`
 	Floor       side    `json:"floor"`
-	Ratio       float64 `json:"ratio"` // median of the rounds' ratios of throughput
+	Ratio       float64 `json:"ratio"`     // median of the rounds' ratios of throughput
+	CPURatio    float64 `json:"cpu_ratio"` // the same of the floor's CPU per request by Athena's, of all processes
 	Goal        float64 `json:"goal,omitempty"`
 }
 
@@ -74,12 +75,23 @@ func (b *bench) measure(ctx context.Context, use *benchCase, sizes [2]int64, con
 		}
 		sides[i].round = medians(sides[i].Rounds)
 	}
-	ratios := make([]float64, b.rounds)
-	for i := range ratios {
-		ratios[i] = r.Athena.Rounds[i].throughput(use.Stream) / r.Floor.Rounds[i].throughput(use.Stream)
+	var ratios, cpuRatios []float64
+	for i := range b.rounds {
+		athena, floor := &r.Athena.Rounds[i], &r.Floor.Rounds[i]
+		ratios = append(ratios, athena.throughput(use.Stream)/floor.throughput(use.Stream))
+		cpuRatios = append(cpuRatios, floor.totalCPU()/athena.totalCPU())
 	}
-	r.Ratio = median(ratios)
+	r.Ratio, r.CPURatio = median(ratios), median(cpuRatios)
 	return r, nil
+}
+
+// totalCPU is the CPU per request of all processes together, in microseconds.
+func (r *round) totalCPU() float64 {
+	var sum float64
+	for _, cpu := range r.CPU {
+		sum += cpu
+	}
+	return sum
 }
 
 // round drives one server once.

@@ -45,10 +45,10 @@ func (r *report) print(w io.Writer) error {
 	fmt.Fprintf(w, "\n%d CPUs, %s, PostgreSQL %s; medians of %d rounds of %g s; the load generator alone reaches %.0f requests/s at 32 connections\n\n",
 		r.CPUs, r.Go, r.Postgres, r.Rounds, r.Seconds, r.Generator)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "case\tconns\tAthena\tfloor\t\tratio\tgoal\t\tp50 ms\tfloor\tp99 ms\tfloor\t")
+	fmt.Fprintln(t, "case\tconns\tAthena\tfloor\t\tratio\tgoal\t\tby CPU\tp50 ms\tfloor\tp99 ms\tfloor\t")
 	for _, x := range r.Results {
-		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%.2f\t%s\t%s\t%s\t%s\t%s\t\n", x.Title, x.Connections,
-			number(x.Athena.throughput(x.Stream)), number(x.Floor.throughput(x.Stream)), unit(x.Stream), x.Ratio, x.mark(),
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%.2f\t%s\t%.2f\t%s\t%s\t%s\t%s\t\n", x.Title, x.Connections,
+			number(x.Athena.throughput(x.Stream)), number(x.Floor.throughput(x.Stream)), unit(x.Stream), x.Ratio, x.mark(), x.CPURatio,
 			milliseconds(x.Athena.P50), milliseconds(x.Floor.P50), milliseconds(x.Athena.P99), milliseconds(x.Floor.P99))
 	}
 	if err := t.Flush(); err != nil {
