@@ -36,7 +36,8 @@ type conn struct {
 
 	stopWatch func() bool
 	watched   bool
-	canceled  chan *time.Timer // gets one value when a cancel request has been sent
+	ended     chan struct{} // tells cancel that there is nothing to cancel any more
+	canceled  chan struct{} // tells unwatch that cancel has returned
 }
 
 // statement is a prepared statement.
@@ -58,7 +59,7 @@ func (db *database) acquire(ctx context.Context) (*conn, error) {
 	pg := pooled.Conn().PgConn()
 	c, _ := pg.CustomData()[connKey].(*conn)
 	if c == nil {
-		c = &conn{pg: pg, db: db, statements: map[string]*list.Element{}, canceled: make(chan *time.Timer, 1)}
+		c = &conn{pg: pg, db: db, statements: map[string]*list.Element{}, ended: make(chan struct{}), canceled: make(chan struct{})}
 		pg.CustomData()[connKey] = c
 	}
 	c.pooled, c.ctx = pooled, ctx
@@ -68,8 +69,7 @@ func (db *database) acquire(ctx context.Context) (*conn, error) {
 	return c, nil
 }
 
-// release gives the connection back to the pool, which closes it if it is broken. No
-// cancel request is on its way any more when it returns.
+// release gives the connection back to the pool, which closes it if it is broken.
 func (c *conn) release() {
 	c.unwatch()
 	if !c.pg.IsClosed() && c.pg.TxStatus() != 'I' {
@@ -79,6 +79,7 @@ func (c *conn) release() {
 		c.reset()
 	}
 	c.pooled.Release()
+	<-c.db.slots
 }
 
 // reset makes the session as good as new, or closes it.
@@ -90,7 +91,8 @@ func (c *conn) reset() {
 	}
 }
 
-// unwatch ends the watch that acquire began.
+// unwatch ends the watch that acquire began. No cancel request is on its way any more when
+// it returns.
 func (c *conn) unwatch() {
 	if !c.watched {
 		return
@@ -99,35 +101,44 @@ func (c *conn) unwatch() {
 	if c.stopWatch() {
 		return
 	}
-	// The server has dealt with the request when the canceller is done; a statement of
-	// no effect takes it in case a proxy delivers it later.
-	timer := <-c.canceled
-	if timer != nil {
-		_ = c.pg.Exec(context.Background(), "-- cancelled").Close()
-		timer.Stop()
-	}
+	c.ended <- struct{}{}
+	<-c.canceled
+	// The server has dealt with the requests. A statement of no effect takes what a proxy
+	// may deliver late.
+	_ = c.pg.Exec(context.Background(), "-- cancelled").Close()
 }
 
-// cancel asks the server to cancel what runs, and closes the connection when that cannot
-// be sent or has no effect.
+// cancel asks the server to cancel what runs, until unwatch says that it has ended. A
+// request that comes before its statement is lost, hence more than one. When the server
+// has not answered in time the connection is closed.
 func (c *conn) cancel() {
-	ctx, done := context.WithTimeout(context.Background(), patience)
+	defer func() { c.canceled <- struct{}{} }()
+	patient, done := context.WithTimeout(context.Background(), patience)
 	defer done()
-	if err := c.pg.CancelRequest(ctx); err != nil {
-		_ = c.pg.Conn().Close()
-		c.canceled <- nil
-		return
+	for pause := 10 * time.Millisecond; ; pause *= 2 {
+		if err := c.pg.CancelRequest(patient); err != nil {
+			break
+		}
+		select {
+		case <-c.ended:
+			return
+		case <-time.After(pause):
+			continue
+		case <-patient.Done():
+		}
+		break
 	}
-	c.canceled <- time.AfterFunc(patience, func() { _ = c.pg.Conn().Close() })
+	_ = c.pg.Conn().Close()
+	<-c.ended
 }
 
 // interrupt ends what runs before its result has been read to the end.
 func (c *conn) interrupt() {
 	if c.watched && !c.stopWatch() {
-		return // cancelled already
+		return // under way already
 	}
 	c.watched, c.stopWatch = true, func() bool { return false }
-	c.cancel()
+	go c.cancel()
 }
 
 // rollback ends a transaction that failed, best effort: the pool closes a connection that

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -29,6 +28,7 @@ type Config struct {
 // database is an opened instance.
 type database struct {
 	pool           *pgxpool.Pool
+	slots          chan struct{} // as many as the pool has connections
 	acquireTimeout time.Duration
 	caching        bool
 	catalogues     catalogues
@@ -52,12 +52,14 @@ func open(ctx context.Context, config Config) (*database, error) {
 	if err != nil {
 		return nil, sdk.E(sdk.Invalid, "invalid_config", err.Error())
 	}
-	db := &database{pool: pool, acquireTimeout: config.ConnectTimeout, caching: config.StatementCache != "off"}
+	db := &database{
+		pool: pool, slots: make(chan struct{}, config.MaxConnections), acquireTimeout: config.AcquireTimeout,
+		caching: config.StatementCache != "off",
+	}
 	if err := db.reload(ctx); err != nil {
 		pool.Close()
 		return nil, err
 	}
-	db.acquireTimeout = config.AcquireTimeout
 	refreshing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	db.stop = stop
 	db.done.Go(func() { db.refresh(refreshing, config.CatalogueRefresh) })
@@ -66,7 +68,7 @@ func open(ctx context.Context, config Config) (*database, error) {
 
 func poolConfig(config Config) (*pgxpool.Config, error) {
 	settings, err := pgxpool.ParseConfig(config.URI)
-	if err != nil { // its text may hold parts of the password
+	if err != nil || config.URI == "" { // the error's text may hold parts of the password
 		return nil, sdk.E(sdk.Invalid, "invalid_uri", "the uri is not a PostgreSQL connection URI").
 			WithHint("it reads postgres://user:password@host:5432/database; percent-encode special characters of the password, and see that sslmode and files named in it are right")
 	}
@@ -127,27 +129,49 @@ func (db *database) refresh(ctx context.Context, every time.Duration) {
 
 func (db *database) types() map[uint32]*typeInfo { return db.catalogues.current.Load().types }
 
-// acquirePooled waits for a free connection, at most the acquire timeout.
+// acquirePooled waits for a free connection, at most the acquire timeout; connecting has
+// a timeout of its own. Who has a slot does not wait for others inside the pool, so that
+// the usual case needs no timer. Whoever gives the connection back gives the slot back.
 func (db *database) acquirePooled(ctx context.Context) (*pgxpool.Conn, error) {
-	waiting, cancel := context.WithTimeout(ctx, db.acquireTimeout)
-	defer cancel()
-	pooled, err := db.pool.Acquire(waiting)
-	switch {
-	case err == nil:
-		return pooled, nil
-	case ctx.Err() != nil:
-		e := *sdk.AsError(context.Cause(ctx))
-		e.Executed = sdk.ExecutedNo
-		return nil, &e
-	case errors.Is(err, context.DeadlineExceeded):
-		if stat := db.pool.Stat(); stat.AcquiredConns() >= stat.MaxConns() {
-			e := sdk.E(sdk.Unavailable, "pool_exhausted", fmt.Sprintf("all %d connections to the database were busy for %s", stat.MaxConns(), db.acquireTimeout)).
-				WithHint("try again later, or raise max_connections")
-			e.RetryAfter = time.Second
-			return nil, e
+	select {
+	case db.slots <- struct{}{}:
+	default:
+		if err := db.waitForSlot(ctx); err != nil {
+			return nil, err
 		}
 	}
+	pooled, err := db.pool.Acquire(ctx)
+	if err == nil {
+		return pooled, nil
+	}
+	<-db.slots
+	if ctx.Err() != nil {
+		return nil, neverStarted(ctx)
+	}
 	return nil, connectError(err, &db.pool.Config().ConnConfig.Config)
+}
+
+func (db *database) waitForSlot(ctx context.Context) error {
+	timer := time.NewTimer(db.acquireTimeout)
+	defer timer.Stop()
+	select {
+	case db.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return neverStarted(ctx)
+	case <-timer.C:
+		e := sdk.E(sdk.Unavailable, "pool_exhausted", fmt.Sprintf("all %d connections to the database were busy for %s", cap(db.slots), db.acquireTimeout)).
+			WithHint("try again later, or raise max_connections")
+		e.RetryAfter = time.Second
+		return e
+	}
+}
+
+// neverStarted is the error of a call whose context ended before it did anything.
+func neverStarted(ctx context.Context) error {
+	e := *sdk.AsError(context.Cause(ctx))
+	e.Executed = sdk.ExecutedNo
+	return &e
 }
 
 // Ping asks the server for an answer.
