@@ -1,8 +1,8 @@
 package sdktest
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -54,32 +54,60 @@ func withNumbers(f func(context.Context, *client) error) func(context.Context, *
 	})
 }
 
-// begin executes s and reads the first piece of its answer.
-func (c *client) begin(ctx context.Context, s sdk.Statement) (*sdk.Answer, []byte, error) {
-	a, err := c.remote.Execute(ctx, c.call(s))
-	if err != nil {
-		return nil, nil, err
-	}
-	piece, err := a.Next()
-	if err != nil {
-		a.Close()
-		return nil, nil, err
-	}
-	return a, append([]byte(nil), piece...), nil
+// reading is an answer of Numbers that is being read, and what has come of it.
+type reading struct {
+	*sdk.Answer
+	rows        int // by their opening braces: a label holds none
+	first, last byte
 }
 
-// rest reads an answer from its second piece to its end.
-func rest(a *sdk.Answer, body []byte) ([]byte, error) {
-	for {
-		piece, err := a.Next()
-		if errors.Is(err, io.EOF) {
-			return body, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		body = append(body, piece...)
+// begin executes s and reads the first piece of its answer.
+func (c *client) begin(ctx context.Context, s sdk.Statement) (*reading, error) {
+	a, err := c.remote.Execute(ctx, c.call(s))
+	if err != nil {
+		return nil, err
 	}
+	r := &reading{Answer: a}
+	if err := r.piece(); err != nil {
+		a.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *reading) piece() error {
+	piece, err := r.Next()
+	if err != nil {
+		return err
+	}
+	if r.first == 0 {
+		r.first = piece[0]
+	}
+	r.last = piece[len(piece)-1]
+	r.rows += bytes.Count(piece, []byte("{"))
+	return nil
+}
+
+// rest reads to the end.
+func (r *reading) rest() error {
+	for {
+		if err := r.piece(); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+// whole reads to the end and checks that nothing is missing.
+func (r *reading) whole() error {
+	if err := r.rest(); err != nil {
+		return err
+	}
+	if r.rows != NumbersRows || r.Tail().Rows != NumbersRows || r.first != '[' || r.last != ']' {
+		return fmt.Errorf("%d rows, %d by the tail, want %d, between %q and %q", r.rows, r.Tail().Rows, NumbersRows, r.first, r.last)
+	}
+	return nil
 }
 
 // maxHeld is how much more memory a plugin may hold while a reader of 40 MB stalls.
@@ -93,7 +121,7 @@ func streamCheck(ctx context.Context, c *client) error {
 			return err
 		}
 	}
-	a, body, err := c.begin(ctx, c.Dialect.Numbers)
+	a, err := c.begin(ctx, c.Dialect.Numbers)
 	if err != nil {
 		return err
 	}
@@ -113,34 +141,24 @@ func streamCheck(ctx context.Context, c *client) error {
 			return fmt.Errorf("the plugin holds %d MiB more while its reader stalls", (held-before)>>20)
 		}
 	}
-	if body, err = rest(a, body); err != nil {
-		return err
-	}
-	var rows []json.RawMessage
-	if err := json.Unmarshal(body, &rows); err != nil {
-		return err
-	}
-	if len(rows) != NumbersRows || a.Tail().Rows != NumbersRows {
-		return fmt.Errorf("%d rows, %d by the tail, want %d", len(rows), a.Tail().Rows, NumbersRows)
-	}
-	return nil
+	return a.whole()
 }
 
 func cancelCheck(ctx context.Context, c *client) error {
 	canceled, cancel := context.WithCancel(ctx)
-	a, body, err := c.begin(canceled, c.Dialect.Numbers)
+	a, err := c.begin(canceled, c.Dialect.Numbers)
 	if err != nil {
 		cancel()
 		return err
 	}
 	start := time.Now()
 	cancel()
-	_, err = rest(a, body)
+	err = a.rest()
 	a.Close()
 	if err := ended(start, err, sdk.Canceled); err != nil {
 		return fmt.Errorf("cancelled in the middle: %w", err)
 	}
-	if a, _, err = c.begin(ctx, c.Dialect.Numbers); err != nil {
+	if a, err = c.begin(ctx, c.Dialect.Numbers); err != nil {
 		return err
 	}
 	a.Close() // a reader that has seen enough
@@ -199,7 +217,7 @@ func cancelSlowCheck(ctx context.Context, c *client) error {
 }
 
 func concurrentCheck(ctx context.Context, c *client) error {
-	const callers, calls = 64, 8
+	const callers, calls = 64, 4
 	err := together(callers, func(n int) error {
 		for i := range calls {
 			id := n*calls + i + 1
@@ -283,7 +301,7 @@ func swapCheck(ctx context.Context, c *client) error {
 }
 
 func drainCheck(ctx context.Context, c *client) error {
-	a, body, err := c.begin(ctx, c.Dialect.Numbers)
+	a, err := c.begin(ctx, c.Dialect.Numbers)
 	if err != nil {
 		return err
 	}
@@ -305,17 +323,14 @@ func drainCheck(ctx context.Context, c *client) error {
 		return fmt.Errorf("drained while a call was under way: %w", err)
 	default:
 	}
-	if _, err := rest(a, body); err != nil {
+	if err := a.whole(); err != nil {
 		return fmt.Errorf("the call under way: %w", err)
-	}
-	if a.Tail().Rows != NumbersRows {
-		return fmt.Errorf("the call under way ended with %d rows", a.Tail().Rows)
 	}
 	return <-drained
 }
 
 func killReadingCheck(ctx context.Context, c *client) error {
-	a, body, err := c.begin(ctx, c.Dialect.Numbers)
+	a, err := c.begin(ctx, c.Dialect.Numbers)
 	if err != nil {
 		return err
 	}
@@ -325,7 +340,7 @@ func killReadingCheck(ctx context.Context, c *client) error {
 	if err := c.Kill(); err != nil {
 		return err
 	}
-	_, err = rest(a, body)
+	err = a.rest()
 	for _, err := range []error{err, <-watched} {
 		if e := (*sdk.Error)(nil); !errors.As(err, &e) || e.Kind != sdk.Unavailable || e.Reason != "plugin_lost" {
 			return fmt.Errorf("answered %v, want unavailable (plugin_lost)", err)

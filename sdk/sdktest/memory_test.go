@@ -25,6 +25,7 @@ func TestMemory(t *testing.T) {
 	})
 	t.Run("binary", func(t *testing.T) {
 		t.Setenv(pluginEnv, "1")
+		t.Setenv("GORACE", "atexit_sleep_ms=0") // or every exit takes a second with -race
 		sdktest.Run(t, sdktest.MemoryTarget().Binary(os.Args[0]))
 	})
 }

@@ -91,17 +91,23 @@ func Checks() []Check {
 // Run runs each check as a subtest. A check that the backend need not pass because it
 // declares no such ability passes with a log line that says so.
 func Run(t *testing.T, target Target) {
+	capabilities, err := target.Capabilities(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, check := range Checks() {
 		t.Run(check.Name, func(t *testing.T) {
+			if check.Needs != nil {
+				if missing := check.Needs(&target, capabilities); missing != "" {
+					t.Logf("not declared: %s", missing)
+					return
+				}
+			}
 			ctx, cancel := context.WithTimeout(t.Context(), timeout)
 			defer cancel()
 			before := goleak.IgnoreCurrent()
-			missing, err := check.Do(ctx, &target)
-			switch {
-			case err != nil:
+			if err := check.Run(ctx, &target); err != nil {
 				t.Errorf("%s: %v", check.Doc, err)
-			case missing != "":
-				t.Logf("not declared: %s", missing)
 			}
 			if target.SameProcess {
 				if err := goleak.Find(before); err != nil {
@@ -112,23 +118,18 @@ func Run(t *testing.T, target Target) {
 	}
 }
 
-// Do runs the check unless the target lacks what it needs; then it says what.
-func (c *Check) Do(ctx context.Context, t *Target) (missing string, err error) {
-	if c.Needs != nil {
-		remote, disconnect, err := t.Connect(ctx)
-		if err != nil {
-			return "", fmt.Errorf("connect: %w", err)
-		}
-		manifest, err := remote.Describe(ctx)
-		disconnect()
-		if err != nil {
-			return "", fmt.Errorf("describe: %w", err)
-		}
-		if missing := c.Needs(t, manifest.Capabilities); missing != "" {
-			return missing, nil
-		}
+// Capabilities asks the plugin what it declares, for Check.Needs.
+func (t *Target) Capabilities(ctx context.Context) (sdk.Capabilities, error) {
+	remote, disconnect, err := t.Connect(ctx)
+	if err != nil {
+		return sdk.Capabilities{}, fmt.Errorf("connect: %w", err)
 	}
-	return "", c.Run(ctx, t)
+	defer disconnect()
+	manifest, err := remote.Describe(ctx)
+	if err != nil {
+		return sdk.Capabilities{}, fmt.Errorf("describe: %w", err)
+	}
+	return manifest.Capabilities, nil
 }
 
 // verbs is a Needs for checks of some verbs.
