@@ -2,6 +2,7 @@ package pluginhost
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -35,7 +36,7 @@ func (e *Exit) String() string {
 // exit reports on a process whose exited is closed.
 func (c *child) exit(started time.Time, why string) *Exit {
 	status := c.cmd.ProcessState
-	e := &Exit{Time: time.Now(), Uptime: time.Since(started), Code: status.ExitCode(), Why: why, Output: lastWords(c.logs.last())}
+	e := &Exit{Time: time.Now(), Uptime: time.Since(started), Code: status.ExitCode(), Why: why, Output: lastWords(c.logs.last(c.firstLog))}
 	if ws, ok := status.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 		e.Signal = ws.Signal().String()
 	}
@@ -45,8 +46,12 @@ func (c *child) exit(started time.Time, why string) *Exit {
 	return e
 }
 
-// lastWords are the lines from a Go panic's message on, or else the last ten.
+// lastWords are the lines from a Go panic's message on, or else the last ten above
+// debugging.
 func lastWords(lines []string) []string {
+	lines = slices.DeleteFunc(lines, func(line string) bool {
+		return strings.HasPrefix(line, "[DEBUG]") || strings.HasPrefix(line, "[TRACE]")
+	})
 	for i, line := range lines {
 		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
 			return lines[i:]

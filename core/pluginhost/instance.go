@@ -258,6 +258,6 @@ func (i *Instance) reopen(proc *process) {
 			return
 		case <-timer.C:
 		}
-		i.plugin.logger.Warn("instance not open yet", "instance", i.name, "error", err, "next_try_in", pause)
+		i.plugin.logger.Warn("instance not open yet", "instance", i.name, "error", err, "next_try_in", pause.String())
 	}
 }

@@ -98,11 +98,18 @@ func readLines(r io.Reader, f func(line []byte)) {
 	}
 }
 
-// last returns the newest lines as the plugin wrote them, secrets removed; for hclog's
-// JSON lines only their text.
-func (l *logs) last() []string {
+// mark is the number of the next line.
+func (l *logs) mark() uint64 {
 	l.mu.Lock()
-	n := min(l.next, lastLines)
+	defer l.mu.Unlock()
+	return l.next
+}
+
+// last returns the newest lines, none older than number from, secrets removed. Of hclog's
+// JSON it shows level, message and fields.
+func (l *logs) last(from uint64) []string {
+	l.mu.Lock()
+	n := min(l.next-from, lastLines)
 	raw := make([][]byte, 0, n)
 	for i := l.next - n; i < l.next; i++ {
 		raw = append(raw, bytes.Clone(l.lines[i%logLines]))

@@ -50,6 +50,8 @@ const (
 // Host owns the plugins of one directory. Its methods are safe for concurrent use.
 type Host struct {
 	options  Options
+	logger   hclog.Logger // the host's own messages; never blocks
+	logs     *logs        // its way to options.Logger
 	catalog  catalog
 	run      *runDir
 	forker   *forker
@@ -93,6 +95,8 @@ func New(o Options) (*Host, error) {
 		return nil, err
 	}
 	h.forker = newForker()
+	h.logs = newLogs(o.Logger)
+	h.logger = hclog.New(&hclog.LoggerOptions{Output: h.logs, JSONFormat: true, Level: hclog.Trace})
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h, nil
 }
@@ -102,7 +106,7 @@ func New(o Options) (*Host, error) {
 func (h *Host) Discover() []Plugin {
 	found, err := h.catalog.read()
 	if err != nil {
-		h.options.Logger.Error("no plugins", "error", err)
+		h.logger.Error("no plugins", "error", err)
 		return nil
 	}
 	for i := range found {
@@ -230,6 +234,7 @@ func (h *Host) Close(ctx context.Context) error {
 		for _, p := range plugins {
 			p.logs.close()
 		}
+		h.logs.close()
 		h.forker.close()
 		h.closeErr = errors.Join(h.lifeline.Close(), h.alive.Close(), h.run.close())
 	})

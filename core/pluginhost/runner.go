@@ -59,6 +59,7 @@ type child struct {
 	stdout, stderr *os.File       // our ends
 	handshake      *io.PipeReader // the first line of stdout
 	firstLine      string         // the same; to be read when exited is closed
+	firstLog       uint64         // number of its first line in logs
 	readers        sync.WaitGroup
 
 	mu     sync.Mutex
@@ -76,7 +77,7 @@ var _ runner.Runner = (*child)(nil)
 const drainOutput = 200 * time.Millisecond
 
 func newChild(f *forker, l *logs, path string, env []string, lifeline *os.File) *child {
-	return &child{forker: f, logs: l, exited: make(chan struct{}), cmd: &exec.Cmd{
+	return &child{forker: f, logs: l, firstLog: l.mark(), exited: make(chan struct{}), cmd: &exec.Cmd{
 		Path: path, Args: []string{path}, Env: env,
 		ExtraFiles:  []*os.File{lifeline}, // descriptor 3
 		SysProcAttr: sysProcAttr(),

@@ -69,7 +69,7 @@ func (h *Host) Plugins() []Status {
 // Logs returns the last lines of a plugin's output, secrets removed; nil if it never ran.
 func (h *Host) Logs(backend string) []string {
 	if p := h.known(backend); p != nil {
-		return p.logs.last()
+		return p.logs.last(0)
 	}
 	return nil
 }

@@ -63,9 +63,8 @@ type attempt struct {
 }
 
 func newPlugin(h *Host, file Plugin) *plugin {
-	logger := h.options.Logger.Named(file.Name)
-	return &plugin{host: h, name: file.Name, logger: logger, logs: newLogs(logger), file: file,
-		state: Discovered, instances: map[*Instance]struct{}{}}
+	return &plugin{host: h, name: file.Name, file: file, state: Discovered, instances: map[*Instance]struct{}{},
+		logger: h.logger.With("plugin", file.Name), logs: newLogs(h.options.Logger.Named(file.Name))}
 }
 
 // ready returns the running process, starting it if need be. During a backoff it answers
@@ -153,7 +152,7 @@ func (p *plugin) start() (*process, *sdk.Error) {
 		for i := range p.instances {
 			p.host.goes(func() { i.reopen(proc) })
 		}
-		p.logger.Debug("plugin ready", "pid", proc.child.ID(), "version", p.version, "took", time.Since(proc.started))
+		p.logger.Debug("plugin ready", "pid", proc.child.ID(), "version", p.version, "took", time.Since(proc.started).String())
 	}
 	p.mu.Unlock()
 	close(a.done)
@@ -191,7 +190,11 @@ func (p *plugin) attend(proc *process) *sdk.Error {
 	go func() {
 		defer close(watched)
 		err := proc.remote.Watch(ctx)
-		proc.lose("its connection was lost: " + err.Error())
+		why := "its connection was lost"
+		if e := sdk.AsError(err); e.Reason != "plugin_lost" {
+			why += ": " + e.Error()
+		}
+		proc.lose(why)
 	}()
 	defer func() {
 		cancel()
@@ -253,10 +256,10 @@ func (p *plugin) ended(proc *process, e *sdk.Error) (pause time.Duration, again 
 	// Without an instance or somebody who opens one, the next Open starts it.
 	again = len(p.instances) > 0 || pause == 0
 	if proc == nil {
-		p.logger.Error("plugin did not start", "error", e, "next_try_in", pause)
+		p.logger.Error("plugin did not start", "error", cut(e.Error()), "next_try_in", pause.String())
 	} else {
 		p.logger.Error("plugin lost", "pid", proc.child.ID(), "exit", p.exit.String(), "why", p.exit.Why,
-			"uptime", p.exit.Uptime, "restart_in", pause, "output", strings.Join(p.exit.Output, "\n"))
+			"uptime", p.exit.Uptime.String(), "restart_in", pause.String(), "output", cut(strings.Join(p.exit.Output, "\n")))
 	}
 	if pause > 0 {
 		p.state, p.retryAt, p.attempt = Backoff, time.Now().Add(pause), nil
@@ -272,6 +275,9 @@ func (p *plugin) answer(a *attempt, e *sdk.Error) {
 		close(a.done)
 	}
 }
+
+// cut bounds what a plugin said to what fits a line of the log.
+func cut(text string) string { return text[:min(len(text), maxLine/2)] }
 
 // backoff is the pause after so many failures in a row, spread by a fifth.
 func backoff(failures int) time.Duration {
