@@ -1,0 +1,183 @@
+package httpapi
+
+import (
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/athena-gateway/athena/core/gateway"
+	"github.com/athena-gateway/athena/core/httpx"
+	"github.com/athena-gateway/athena/sdk"
+)
+
+// request is all that one gateway request needs, in one piece.
+type request struct {
+	payload    payload
+	operation  gateway.Operation
+	statements [1]sdk.Statement
+}
+
+// directTargets are headers that name a database by its address. They would override
+// X-Athena-Client: ignoring them could read or write the wrong database.
+var directTargets = []string{"X-Pg-Uri", "X-Athena-Jdbc-Url", "X-Jdbc-Url", "X-Supabase-Url"}
+
+// begin fills in the operation and returns its statement.
+func (q *request) begin(r *httpx.Request, name string) (*sdk.Statement, error) {
+	for _, header := range directTargets {
+		if r.Header(header) != "" {
+			return nil, invalid("unsupported_target", "the header %s is not supported yet", header).
+				WithHint("register the database as a client and name it in X-Athena-Client")
+		}
+	}
+	q.operation = gateway.Operation{Door: "gateway", Name: name, Client: r.Header("X-Athena-Client"), RequestID: r.ID, Trace: r.Trace()}
+	q.operation.Call.Statements = q.statements[:]
+	return &q.statements[0], nil
+}
+
+// strips decides about null-valued members: the body, then the header, then no.
+func (q *request) strips(r *httpx.Request) bool {
+	if q.payload.stripNulls != nil {
+		return *q.payload.stripNulls
+	}
+	return strings.EqualFold(r.Header("X-Strip-Nulls"), "true")
+}
+
+func (a *API) fetch(r *httpx.Request) (*httpx.Response, error) {
+	q := &request{}
+	if err := q.payload.decode(r.Body); err != nil {
+		return nil, err
+	}
+	return a.fetchRows(r, q)
+}
+
+func (a *API) fetchRows(r *httpx.Request, q *request) (*httpx.Response, error) {
+	s, err := q.begin(r, "fetch")
+	if err != nil {
+		return nil, err
+	}
+	if err := q.payload.selectStatement(s); err != nil {
+		return nil, err
+	}
+	q.operation.Call.Result.StripNulls = q.strips(r)
+	result, err := a.options.Execute(r.Context(), &q.operation)
+	if err != nil {
+		return nil, err
+	}
+	if s.Verb == sdk.Count {
+		total, err := counted(result)
+		if err != nil {
+			return nil, err
+		}
+		b := httpx.AppendSuccess([]byte(`{"data":[]`), "Counted "+strconv.FormatInt(total, 10)+" rows")
+		return &httpx.Response{Bytes: append(number(b, "count", total), '}')}, nil
+	}
+	return rows(result, func(b []byte, tail *sdk.Tail) []byte {
+		b = success(b, "Fetched ", tail.Rows)
+		if tail.Total != nil {
+			b = number(b, "count", *tail.Total)
+		}
+		return b
+	}), nil
+}
+
+func (a *API) insert(r *httpx.Request) (*httpx.Response, error) {
+	return a.write(r, "insert", "Inserted ", (*payload).insertStatement)
+}
+
+func (a *API) update(r *httpx.Request) (*httpx.Response, error) {
+	return a.write(r, "update", "Updated ", (*payload).updateStatement)
+}
+
+func (a *API) delete(r *httpx.Request) (*httpx.Response, error) {
+	return a.write(r, "delete", "Deleted ", (*payload).deleteStatement)
+}
+
+// write executes an insert, update or delete.
+func (a *API) write(r *httpx.Request, name, did string, fill func(*payload, *sdk.Statement) error) (*httpx.Response, error) {
+	q := &request{}
+	if err := q.payload.decode(r.Body); err != nil {
+		return nil, err
+	}
+	s, err := q.begin(r, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := fill(&q.payload, s); err != nil {
+		return nil, err
+	}
+	options := &q.operation.Call.Result
+	options.StripNulls = q.strips(r)
+	if s.Verb == sdk.Insert && s.Rows.Payload[0] == '{' && s.Returning != sdk.ReturnNone {
+		options.Format = sdk.FormatObject // an object in, an object out
+	}
+	result, err := a.options.Execute(r.Context(), &q.operation)
+	if err != nil {
+		return nil, err
+	}
+	return rows(result, func(b []byte, tail *sdk.Tail) []byte {
+		affected := tail.Rows
+		if tail.Affected != nil {
+			affected = *tail.Affected
+		}
+		b = success(b, did, affected)
+		return number(number(b, "count", affected), "affected_rows", affected)
+	}), nil
+}
+
+// rows answers with the result's body as data, and after it what suffix appends.
+func rows(result *gateway.Result, suffix func(b []byte, tail *sdk.Tail) []byte) *httpx.Response {
+	prefix := `{"data":`
+	if result.Head().Shape == sdk.ShapeVoid {
+		prefix = `{"data":[]`
+	}
+	return &httpx.Response{Stream: result, Prefix: prefix, Suffix: func(b []byte) []byte {
+		return append(suffix(b, result.Tail()), '}')
+	}}
+}
+
+// success appends a message such as "Fetched 3 rows".
+func success(b []byte, did string, n int64) []byte {
+	b = append(b, `,"status":"success","message":"`...)
+	b = append(b, did...)
+	b = strconv.AppendInt(b, n, 10)
+	return append(b, ` rows"`...)
+}
+
+func number(b []byte, name string, n int64) []byte {
+	b = append(b, ',', '"')
+	b = append(b, name...)
+	b = append(b, '"', ':')
+	return strconv.AppendInt(b, n, 10)
+}
+
+// maxScalar bounds the body of an answer that holds one number.
+const maxScalar = 1 << 20
+
+// collect reads a small result whole and closes it.
+func collect(result *gateway.Result) (body []byte, tail *sdk.Tail, err error) {
+	defer func() { result.Close(err) }()
+	for {
+		piece, err := result.Next()
+		if err == io.EOF {
+			return body, result.Tail(), nil
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		if body = append(body, piece...); len(body) > maxScalar {
+			return nil, nil, sdk.E(sdk.Invalid, "answer_too_large", "the answer holds far more than one number").WithHint("write a query that answers with one count")
+		}
+	}
+}
+
+// counted reads the answer to a Count.
+func counted(result *gateway.Result) (int64, error) {
+	body, tail, err := collect(result)
+	if err != nil {
+		return 0, err
+	}
+	if tail.Total != nil {
+		return *tail.Total, nil
+	}
+	return firstCount(body)
+}
