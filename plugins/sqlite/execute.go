@@ -90,7 +90,7 @@ func (x *execution) writes(i int) bool {
 		return s.SQL.Intent == sdk.IntentWrite
 	}
 	for _, one := range x.sql[i] {
-		if one.counts {
+		if !one.read {
 			return true
 		}
 	}

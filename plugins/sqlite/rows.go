@@ -187,5 +187,9 @@ func wrapTimes(query string, columns []sqlite.ColumnInfo) string {
 	if !times {
 		return query
 	}
-	return "WITH _athena(" + names.String() + ") AS (" + query + "\n) SELECT " + items.String() + " FROM _athena"
+	name := "_athena"
+	for strings.Contains(query, name) {
+		name += "_"
+	}
+	return "WITH " + name + "(" + names.String() + ") AS (" + query + "\n) SELECT " + items.String() + " FROM " + name
 }
