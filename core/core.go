@@ -1,0 +1,110 @@
+// Package core wires the house: Open builds every part from a configuration, Close undoes
+// it in reverse. Only commands import it.
+package core
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/athena-gateway/athena/core/config"
+	"github.com/athena-gateway/athena/core/gateway"
+	"github.com/athena-gateway/athena/core/httpapi"
+	"github.com/athena-gateway/athena/core/httpx"
+	"github.com/athena-gateway/athena/core/pluginhost"
+	"github.com/athena-gateway/athena/core/registry"
+	"github.com/athena-gateway/athena/core/resilience"
+)
+
+// Options are what a command gives besides the configuration.
+type Options struct {
+	Logger  hclog.Logger
+	Version string
+}
+
+// Gateway is a running gateway.
+type Gateway struct {
+	config   *config.Config
+	metrics  *prometheus.Registry
+	host     *pluginhost.Host
+	registry *registry.Registry
+	server   *httpx.Server
+	listener net.Listener
+}
+
+// Open starts everything but the listener. Clients that cannot be opened do not fail it.
+func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
+	g := &Gateway{config: c, metrics: prometheus.NewRegistry()}
+	g.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	var err error
+	g.host, err = pluginhost.New(pluginhost.Options{Dir: c.Plugins.Dir, ConfigDir: c.Dir, Logger: o.Logger.Named("plugins")})
+	if err != nil {
+		return nil, err
+	}
+	metrics := gateway.NewMetrics(g.metrics)
+	g.registry = registry.Open(ctx, definitions(c), registry.Options{
+		Host:   g.host,
+		Logger: o.Logger.Named("clients"),
+		Policy: resilience.Policy{
+			Timeout:     c.Gateway.ResilienceTimeout,
+			ReadRetries: c.Gateway.ResilienceReadMaxRetries,
+			Backoff:     c.Gateway.ResilienceInitialBackoff,
+		},
+		OnRetry: metrics.Retry,
+	})
+	g.metrics.MustRegister(&stateCollector{g})
+	api := httpapi.New(httpapi.Options{
+		Execute: gateway.New(g.registry, c.Gateway.DefaultClient, metrics).Execute,
+		Version: o.Version,
+		Started: time.Now(),
+		Metrics: g.metrics,
+		Clients: g.clients,
+		Plugins: g.plugins,
+		Probe:   g.probe,
+	})
+	g.server, err = httpx.New(httpx.Options{
+		Routes:    api.Routes(),
+		Logger:    o.Logger.Named("http"),
+		Registry:  g.metrics,
+		BodyLimit: c.API.BodyLimit,
+	})
+	if err != nil {
+		return nil, errors.Join(err, g.Close(ctx))
+	}
+	return g, nil
+}
+
+func definitions(c *config.Config) []registry.Definition {
+	var list []registry.Definition
+	for _, client := range c.Clients {
+		list = append(list, registry.Definition{Name: client.Name, Backend: client.Backend, Config: client.Config, Problem: client.Problem})
+	}
+	return list
+}
+
+// Listen opens the listener and returns its address.
+func (g *Gateway) Listen() (net.Addr, error) {
+	var err error
+	if g.listener, err = net.Listen("tcp", g.config.API.Addr()); err != nil {
+		return nil, err
+	}
+	return g.listener.Addr(), nil
+}
+
+// Serve answers requests until Close.
+func (g *Gateway) Serve() error { return g.server.Serve(g.listener) }
+
+// Close lets accepted requests end, at most until ctx does, and ends every plugin.
+func (g *Gateway) Close(ctx context.Context) error {
+	var errs []error
+	if g.server != nil {
+		errs = append(errs, g.server.Shutdown(ctx))
+	}
+	errs = append(errs, g.registry.Close(ctx), g.host.Close(ctx))
+	return errors.Join(errs...)
+}

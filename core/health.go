@@ -1,0 +1,98 @@
+package core
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/athena-gateway/athena/core/httpapi"
+	"github.com/athena-gateway/athena/core/pluginhost"
+	"github.com/athena-gateway/athena/sdk"
+)
+
+// stateCollector shows the states of clients and plugins at the time of the scrape.
+type stateCollector struct{ gateway *Gateway }
+
+var (
+	clientUp = prometheus.NewDesc("athena_client_available",
+		"1 when the client's database is open and answering.", []string{"client", "backend"}, nil)
+	pluginUp = prometheus.NewDesc("athena_plugin_ready",
+		"1 when the plugin's process serves calls.", []string{"plugin"}, nil)
+	pluginRestarts = prometheus.NewDesc("athena_plugin_restarts_total",
+		"Starts of the plugin's process after the first.", []string{"plugin"}, nil)
+)
+
+// Describe and Collect make it a prometheus.Collector.
+func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- clientUp
+	ch <- pluginUp
+	ch <- pluginRestarts
+}
+
+func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
+	for _, client := range c.gateway.registry.Clients() {
+		s := client.Status()
+		ch <- prometheus.MustNewConstMetric(clientUp, prometheus.GaugeValue, bit(s.Available), s.Name, s.Backend)
+	}
+	for _, p := range c.gateway.host.Plugins() {
+		ch <- prometheus.MustNewConstMetric(pluginUp, prometheus.GaugeValue, bit(p.State == pluginhost.Ready), p.Name)
+		ch <- prometheus.MustNewConstMetric(pluginRestarts, prometheus.CounterValue, float64(p.Restarts), p.Name)
+	}
+}
+
+func bit(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// clients are the registry's for GET /health.
+func (g *Gateway) clients() []httpapi.Client {
+	var list []httpapi.Client
+	for _, client := range g.registry.Clients() {
+		s := client.Status()
+		state := "unavailable"
+		if s.Available {
+			state = "available"
+		}
+		list = append(list, httpapi.Client{Name: s.Name, Backend: s.Backend, State: state, Reason: s.Reason, Error: s.Message})
+	}
+	return list
+}
+
+// plugins are the host's for GET /health.
+func (g *Gateway) plugins() []httpapi.Plugin {
+	var list []httpapi.Plugin
+	for _, p := range g.host.Plugins() {
+		list = append(list, httpapi.Plugin{Name: p.Name, Version: p.Version, State: string(p.State), Restarts: int(p.Restarts), Error: p.LastError})
+	}
+	return list
+}
+
+// probeTimeout bounds how long GET /health/cluster waits for one database.
+const probeTimeout = 5 * time.Second
+
+// probe asks every client's database for a sign of life, all at once.
+func (g *Gateway) probe(ctx context.Context) []httpapi.Probe {
+	clients := g.registry.Clients()
+	probes := make([]httpapi.Probe, len(clients))
+	var all sync.WaitGroup
+	for i, client := range clients {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+			defer cancel()
+			started := time.Now()
+			err := client.Ping(ctx)
+			p := httpapi.Probe{Client: client.Name, Backend: client.Backend, Up: err == nil, Latency: time.Since(started)}
+			if err != nil {
+				p.Error = sdk.AsError(err).Message
+			}
+			probes[i] = p
+		})
+	}
+	all.Wait()
+	return probes
+}
