@@ -58,10 +58,10 @@ func (b *bench) measure(ctx context.Context, use *benchCase, sizes [2]int64, con
 	}
 	for range b.rounds {
 		for i, s := range servers {
-			if err := ctx.Err(); err != nil {
-				return nil, err
-			}
 			one, err := b.round(ctx, use, s, sizes[i], connections)
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx) // the signal has reached the servers too
+			}
 			if err != nil {
 				return nil, fmt.Errorf("%s on %s: %w", use.Name, s.name, err)
 			}

@@ -53,7 +53,8 @@ func start(ctx context.Context, name, address, dir, program string, args ...stri
 	s.pid = cmd.Process.Pid
 	s.exited = make(chan struct{})
 	go func() {
-		_ = cmd.Wait() // how it ended is in its log
+		err := cmd.Wait()
+		fmt.Fprintf(output, "ended: %v, %v\n", cmd.ProcessState, err)
 		close(s.exited)
 	}()
 	s.stop = func() error {

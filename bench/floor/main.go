@@ -52,6 +52,7 @@ func run(listen, uri string, pool int32) error {
 	case err := <-failed:
 		return err
 	case <-ctx.Done():
+		log.Print(context.Cause(ctx))
 		return server.Shutdown()
 	}
 }
