@@ -198,7 +198,7 @@ func TestChildrenDieWithTheirPlugin(t *testing.T) {
 		t.Fatal("no error")
 	}
 	eventually(t, "the report", func() bool { return status(t, h, "db").Exit != nil })
-	if s := status(t, h, "db"); s.Exit.Code != 7 || time.Since(crashed) > time.Second {
+	if s := status(t, h, "db"); s.Exit.Code != 7 || time.Since(crashed) > 10*time.Second {
 		t.Errorf("after %s: %+v", time.Since(crashed), s.Exit)
 	}
 	eventually(t, "the child's death", func() bool { return !alive(child) })
@@ -223,7 +223,7 @@ func TestFrozenPluginIsKilledOnClose(t *testing.T) {
 	if err := h.Close(ctx); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(started); took > 2*time.Second {
+	if took := time.Since(started); took > 5*time.Second {
 		t.Errorf("Close took %s", took)
 	}
 	if alive(pid) {
@@ -299,11 +299,11 @@ func TestInstancesAreOpenedAgainAfterACrash(t *testing.T) {
 
 func TestRestartsLeakNothing(t *testing.T) {
 	h := newHost(t, Options{}, "db")
+	h.healthyLife = 0 // restarts at once
 	i := mustOpen(t, h, "db", "")
 	crash := func() {
 		pid := number(t, mustAsk(t, i, "pid"))
 		proc := i.now.Load().process
-		proc.started = proc.started.Add(-healthyLife) // old enough for a restart at once
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}

@@ -67,6 +67,27 @@ func TestKilledGatewayLeavesNoPlugin(t *testing.T) {
 	}
 }
 
+// TestLifeline is how a plugin learns of the gateway's death where the kernel does not tell.
+func TestLifeline(t *testing.T) {
+	h := newHost(t, Options{}, "db")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.lifeline.Close()
+	h.lifeline = r
+	i := mustOpen(t, h, "db", "")
+	proc := i.now.Load().process
+	w.Close()
+	<-proc.child.exited
+	if exit := proc.child.exit(proc.started, ""); exit.Code != 1 || exit.Killed {
+		t.Errorf("got %+v", exit)
+	}
+	if err := i.Close(testContext(t)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestEnvironmentHoldsNoSecrets(t *testing.T) {
 	t.Setenv("POSTGRES_URI", "postgres://u:canary@h")
 	t.Setenv("ATHENA_KEY", "canary")

@@ -72,7 +72,7 @@ func TestStartFailures(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "script"), []byte("#!/no/such/interpreter\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	h := newHost(t, Options{Dir: dir, StartTimeout: 5 * time.Second})
+	h := newHost(t, Options{Dir: dir})
 	for name, parts := range map[string][]string{
 		"crashing": {"exited with code 3 before it was ready", "cannot find libexample.so"},
 		"chatty":   {`printed "Hello, I am a plugin!" before its handshake`, "stderr"},
@@ -83,12 +83,14 @@ func TestStartFailures(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := h.Open(testContext(t), name, "c", nil)
 			wantError(t, err, sdk.Unavailable, "plugin_start_failed", parts...)
-			_, err = h.Open(testContext(t), name, "c", nil) // during the backoff: at once
-			if e := wantError(t, err, sdk.Unavailable, "plugin_start_failed", parts...); e.RetryAfter == 0 {
-				t.Error("no RetryAfter during the backoff")
-			}
-			if s := status(t, h, name); s.State != Backoff || s.RetryAt.IsZero() || s.LastError == "" {
+			s := status(t, h, name)
+			if s.State != Backoff || s.RetryAt.IsZero() || s.LastError == "" {
 				t.Errorf("got %+v", s)
+			}
+			_, err = h.Open(testContext(t), name, "c", nil)
+			e := wantError(t, err, sdk.Unavailable, "plugin_start_failed", parts...)
+			if time.Now().Before(s.RetryAt) && e.RetryAfter == 0 {
+				t.Error("no RetryAfter during the backoff")
 			}
 		})
 	}
@@ -242,4 +244,31 @@ func TestOpenMisbehaves(t *testing.T) {
 	if got := mustAsk(t, mustOpen(t, h, "db", ""), "kilobyte"); len(got) < 1000 {
 		t.Errorf("got %s", got)
 	}
+}
+
+func FuzzConfig(f *testing.F) {
+	type config struct {
+		URI   string            `json:"uri" athena:"required"`
+		Token string            `json:"token" athena:"secret"`
+		Path  string            `json:"path" athena:"path"`
+		Max   int               `json:"max"`
+		More  map[string]string `json:"more"`
+	}
+	raw, _ := sdk.ConfigSchema[config]()
+	schema, err := compileSchema(raw)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte(`{"uri":"postgres://u:p%zz@h?password='x","path":"a","max":9007199254740993}`))
+	f.Add([]byte(`{"uri":1,"more":{"a":[]},"\u0000":null}`))
+	f.Add([]byte(`{"uri":"x","uri":"y"}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		prepared, secrets, err := schema.prepare(raw, "/base")
+		if err == nil && !json.Valid(prepared) {
+			t.Errorf("not JSON: %s", prepared)
+		}
+		var set secretSet
+		set.add(&Instance{}, secrets)
+		set.clean(string(raw))
+	})
 }

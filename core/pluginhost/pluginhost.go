@@ -64,6 +64,8 @@ type Host struct {
 	closeOnce sync.Once
 	closeErr  error
 
+	healthyLife time.Duration // see the constant; tests shorten it
+
 	mu      sync.Mutex
 	closed  bool
 	plugins map[string]*plugin // those that were opened once
@@ -81,7 +83,7 @@ func New(o Options) (*Host, error) {
 	if o.KillGrace == 0 {
 		o.KillGrace = 2 * time.Second
 	}
-	h := &Host{options: o, catalog: catalog{dir: o.Dir}, plugins: map[string]*plugin{}}
+	h := &Host{options: o, catalog: catalog{dir: o.Dir}, plugins: map[string]*plugin{}, healthyLife: healthyLife}
 	if _, err := h.catalog.read(); err != nil {
 		return nil, err
 	}

@@ -81,10 +81,7 @@ func (p *plugin) ready(ctx context.Context) (*process, error) {
 		e.RetryAfter = wait
 		return nil, &e
 	}
-	if p.attempt == nil {
-		p.attempt = &attempt{done: make(chan struct{})}
-	}
-	a := p.attempt
+	a := p.awaited()
 	if !p.supervised {
 		if p.supervised = p.host.goes(p.supervise); !p.supervised {
 			p.attempt = nil
@@ -105,6 +102,14 @@ func (p *plugin) ready(ctx context.Context) (*process, error) {
 		e.Message = fmt.Sprintf("plugin %q was still starting", p.name)
 		return nil, &e
 	}
+}
+
+// awaited returns the attempt to wait for; p.mu is held.
+func (p *plugin) awaited() *attempt {
+	if p.attempt == nil {
+		p.attempt = &attempt{done: make(chan struct{})}
+	}
+	return p.attempt
 }
 
 // supervise starts the plugin and starts it again whenever it dies, as long as an
@@ -128,35 +133,33 @@ func (p *plugin) supervise() {
 	}
 }
 
-// start makes one attempt and tells those who wait for it.
+// start makes one attempt. Those who wait for it learn of a success here, of a failure from
+// ended.
 func (p *plugin) start() (*process, *sdk.Error) {
 	p.mu.Lock()
-	if p.attempt == nil {
-		p.attempt = &attempt{done: make(chan struct{})}
-	}
-	a := p.attempt
+	a := p.awaited()
 	p.state = Starting
 	p.mu.Unlock()
 
 	path, e := p.stage()
-	if e == nil {
-		a.process, e = p.host.launch(p.host.ctx, p.name, path, p.logs)
+	if e != nil {
+		return nil, e
 	}
-	a.err = e
-
+	proc, e := p.host.launch(p.host.ctx, p.name, path, p.logs)
+	if e != nil {
+		return nil, e
+	}
 	p.mu.Lock()
-	p.attempt = nil
-	if proc := a.process; proc != nil {
-		p.process, p.state, p.version, p.retryAt = proc, Ready, proc.manifest.Version, time.Time{}
-		p.starts++
-		for i := range p.instances {
-			p.host.goes(func() { i.reopen(proc) })
-		}
-		p.logger.Debug("plugin ready", "pid", proc.child.ID(), "version", p.version, "took", time.Since(proc.started).String())
+	defer p.mu.Unlock()
+	p.process, p.state, p.version, p.attempt, p.retryAt = proc, Ready, proc.manifest.Version, nil, time.Time{}
+	p.starts++
+	for i := range p.instances {
+		p.host.goes(func() { i.reopen(proc) })
 	}
-	p.mu.Unlock()
+	p.logger.Debug("plugin ready", "pid", proc.child.ID(), "version", p.version, "took", time.Since(proc.started).String())
+	a.process = proc
 	close(a.done)
-	return a.process, e
+	return proc, nil
 }
 
 // stage returns the copy of the plugin's file to execute: a new one when the file has
@@ -230,7 +233,7 @@ func (p *plugin) drop(proc *process, state State) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.process, p.state = nil, state
-	p.attempt = &attempt{done: make(chan struct{})}
+	p.awaited()
 	for i := range p.instances {
 		i.leave(proc)
 	}
@@ -240,14 +243,13 @@ func (p *plugin) drop(proc *process, state State) {
 func (p *plugin) ended(proc *process, e *sdk.Error) (pause time.Duration, again bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	a := p.attempt
 	if p.host.ctx.Err() != nil {
-		p.state, p.supervised, p.attempt = Discovered, false, nil
-		p.answer(a, errClosing())
+		p.state, p.supervised = Discovered, false
+		p.refuse(errClosing())
 		return 0, false
 	}
 	p.lastErr = e
-	if proc != nil && proc.served.Load() && p.exit.Uptime >= healthyLife {
+	if proc != nil && proc.served.Load() && p.exit.Uptime >= p.host.healthyLife {
 		p.failures = 0
 	} else {
 		pause = backoff(p.failures)
@@ -262,17 +264,19 @@ func (p *plugin) ended(proc *process, e *sdk.Error) (pause time.Duration, again 
 			"uptime", p.exit.Uptime.String(), "restart_in", pause.String(), "output", cut(strings.Join(p.exit.Output, "\n")))
 	}
 	if pause > 0 {
-		p.state, p.retryAt, p.attempt = Backoff, time.Now().Add(pause), nil
-		p.answer(a, e)
+		p.state, p.retryAt = Backoff, time.Now().Add(pause)
+		p.refuse(e)
 	}
 	p.supervised = again
 	return pause, again
 }
 
-func (p *plugin) answer(a *attempt, e *sdk.Error) {
-	if a != nil {
-		a.err = e
-		close(a.done)
+// refuse tells those who wait for an attempt that there is none.
+func (p *plugin) refuse(e *sdk.Error) {
+	if p.attempt != nil {
+		p.attempt.err = e
+		close(p.attempt.done)
+		p.attempt = nil
 	}
 }
 
