@@ -83,7 +83,7 @@ func newRoot() *cobra.Command {
 	persistent.StringVar(&flags.config, "config", "", "the configuration file, also --config-path (default: the usual places, see athena diag)")
 	persistent.StringVar(&flags.host, "host", "", "address to listen on, overrides api.host")
 	persistent.IntVar(&flags.port, "port", 0, "port to listen on, overrides api.port")
-	root.Flags().BoolVar(&apiOnly, "api-only", false, "start the server, as `athena server` does")
+	root.Flags().BoolVar(&apiOnly, "api-only", false, "start the server, as the command server does")
 	root.SetGlobalNormalizationFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		if name == "config-path" {
 			name = "config"

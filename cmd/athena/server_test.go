@@ -101,7 +101,7 @@ func (s *server) waitFor(t *testing.T, gauge string, least int) {
 // TestPrintedRequests sends the requests that a start prints, as the shell would.
 func TestPrintedRequests(t *testing.T) {
 	s := startServer(t)
-	request := regexp.MustCompile(`(?s)curl -s (?:-X (\w+) )?(\S+) -H 'X-Athena-Client: demo' -H 'Content-Type: application/json' -d '(.*?)'\n`)
+	request := regexp.MustCompile(`(?s)curl -sw '\\n' (?:-X (\w+) )?(\S+) -H 'X-Athena-Client: demo' -H 'Content-Type: application/json' -d '(.*?)'\n`)
 	var printed strings.Builder
 	for len(request.FindAllString(printed.String(), -1)) < 3 {
 		line, err := s.output.ReadString('\n')
