@@ -151,8 +151,12 @@ func cancelCheck(ctx context.Context, c *client) error {
 		cancel()
 		return err
 	}
-	start := time.Now()
 	cancel()
+	// Let the cancellation arrive before the reader, who may be faster, takes the rest.
+	if err := c.usable(ctx); err != nil {
+		return err
+	}
+	start := time.Now()
 	err = a.rest()
 	a.Close()
 	if err := ended(start, err, sdk.Canceled); err != nil {

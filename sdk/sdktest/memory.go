@@ -21,7 +21,8 @@ import (
 //
 //	{"database": "shop", "tables": {"items": "id int key auto, name text required, code text unique, price number default 0"}}
 //
-// with the column types int, number, text, bool and json. Numbers keep the text they came with. Besides the tables of the config there are
+// with the column types int, number, text, bool and json. Numbers keep the text they came
+// with. Besides the tables of the config there are
 //
 //	numbers       `numbers` rows of id and label, about 400 bytes each, made while they are read
 //	broken        the same, with an Unavailable error after half of them

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
@@ -27,6 +26,7 @@ func (t Target) InProcess(p sdk.Plugin) Target {
 	t.Held = func() (int64, error) {
 		var stats runtime.MemStats
 		runtime.GC()
+		runtime.GC() // the first only retires what pools hold
 		runtime.ReadMemStats(&stats)
 		return int64(stats.HeapAlloc), nil
 	}
@@ -73,7 +73,7 @@ func (t Target) Binary(path string) Target {
 		defer mu.Unlock()
 		return process
 	}
-	t.Kill = func() error { return latest().Signal(syscall.SIGKILL) }
+	t.Kill = func() error { return latest().Kill() }
 	if runtime.GOOS == "linux" {
 		t.Held = func() (int64, error) { return resident(latest().Pid) }
 	}
