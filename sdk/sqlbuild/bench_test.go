@@ -28,7 +28,7 @@ func BenchmarkBuild(b *testing.B) {
 	for name, s := range map[string]*sdk.Statement{"one row": &byKey, "page": &page, "in": &in, "insert": &one, "update": &update,
 		"insert 1000": &many, "insert 1000 with defaults": &defaults} {
 		for _, d := range []*Dialect{Postgres, SQLite} {
-			b.Run(name+"/"+d.name, func(b *testing.B) {
+			b.Run(name+" on "+d.name, func(b *testing.B) {
 				table := items()
 				b.ReportAllocs()
 				for b.Loop() {
