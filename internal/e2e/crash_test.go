@@ -5,6 +5,8 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -14,10 +16,12 @@ import (
 	"github.com/athena-gateway/athena/internal/testenv"
 )
 
-const loadSQL = `
-	CREATE TABLE items AS SELECT i AS id, 'item ' || i AS name FROM generate_series(1, 500) i;
-	ALTER TABLE items ADD PRIMARY KEY (id);
-	CREATE TABLE written (token text NOT NULL)`
+// Tables for load, in SQL that both databases know.
+const (
+	itemsToRead = `CREATE TABLE items (id integer PRIMARY KEY, name text NOT NULL);
+		INSERT INTO items WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) SELECT i, 'item ' || i FROM n`
+	emptyWritten = `CREATE TABLE written (token text NOT NULL)`
+)
 
 // outcome is what the gateway said of a write.
 type outcome string
@@ -58,11 +62,25 @@ func (g *gateway) write(client, token string) (outcome, error) {
 // is said of a write must be true.
 func TestPluginKilledUnderLoad(t *testing.T) {
 	t.Parallel()
-	const readers, writers, kills = 16, 4, 5
-	uri := testenv.Database(t, loadSQL)
-	g := start(t, fmt.Sprintf("clients: {db: {backend: postgres, config: {uri: %q}}}", uri))
-	db := openPostgres(t, uri)
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		uri := testenv.Database(t, itemsToRead, emptyWritten)
+		g := start(t, fmt.Sprintf("clients: {db: {backend: postgres, config: {uri: %q}}}", uri))
+		db := openPostgres(t, uri)
+		g.killUnderLoad(t, "postgres", db, func() bool { return db.busy(t) == "0" })
+	})
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		path, db := makeSQLite(t, itemsToRead+";"+emptyWritten)
+		g := start(t, fmt.Sprintf("clients: {db: {backend: sqlite, config: {path: %q}}}", path))
+		g.killUnderLoad(t, "sqlite", db, func() bool { return true })
+	})
+}
 
+// killUnderLoad reads and writes by the client db while it kills the plugin. idle says
+// that nothing of a dead plugin works in the database any more.
+func (g *gateway) killUnderLoad(t *testing.T, plugin string, db database, idle func() bool) {
+	const readers, writers, kills = 16, 4, 5
 	stop := make(chan struct{})
 	stopped := func() bool {
 		select {
@@ -114,7 +132,7 @@ func TestPluginKilledUnderLoad(t *testing.T) {
 	for range kills {
 		var born time.Time
 		eventually(t, 20*time.Second, "a new plugin process", func() bool {
-			p, ok := g.plugin("postgres")
+			p, ok := g.plugin(plugin)
 			if ok && p != last {
 				last, born = p, time.Now()
 			}
@@ -133,17 +151,18 @@ func TestPluginKilledUnderLoad(t *testing.T) {
 	eventually(t, 20*time.Second, "reads after the last crash", func() bool { return reads.Load() > before+100 })
 	close(stop)
 	clients.Wait()
-	eventually(t, 20*time.Second, "the database is idle", func() bool { return db.busy(t) == "0" })
+	eventually(t, 20*time.Second, "the database is idle", idle)
 	t.Logf("%d reads, writes: %v", reads.Load(), compare(t, db, outcomes))
 }
 
 // compare holds what was said of each write against the database, and counts.
-func compare(t *testing.T, db postgres, outcomes []map[string]outcome) map[outcome]int {
+func compare(t *testing.T, db database, outcomes []map[string]outcome) map[outcome]int {
 	t.Helper()
-	var present map[string]int
-	if err := json.Unmarshal([]byte(db.text(t, `SELECT coalesce(json_object_agg(token, n), '{}')
-		FROM (SELECT token, count(*) AS n FROM written GROUP BY token) t`)), &present); err != nil {
-		t.Fatal(err)
+	present := map[string]int{}
+	for _, entry := range strings.Fields(db.text(t, `SELECT string_agg(token || '=' || n, ' ')
+		FROM (SELECT token, count(*) AS n FROM written GROUP BY token) t`)) {
+		token, n, _ := strings.Cut(entry, "=")
+		present[token], _ = strconv.Atoi(n)
 	}
 	counts := map[outcome]int{}
 	for _, said := range outcomes {
@@ -168,7 +187,7 @@ func compare(t *testing.T, db postgres, outcomes []map[string]outcome) map[outco
 // TestCoreKilled kills the gateway under load: no plugin may outlive it.
 func TestCoreKilled(t *testing.T) {
 	t.Parallel()
-	uri := testenv.Database(t, loadSQL)
+	uri := testenv.Database(t)
 	path, _ := makeSQLite(t, "CREATE TABLE items (id INTEGER PRIMARY KEY)")
 	g := start(t, fmt.Sprintf("clients: {db: {backend: postgres, config: {uri: %q}}, lite: {backend: sqlite, config: {path: %q}}}", uri, path))
 	db := openPostgres(t, uri)
@@ -182,7 +201,7 @@ func TestCoreKilled(t *testing.T) {
 	}
 	eventually(t, 10*time.Second, "calls are under way", func() bool { return db.busy(t) == "4" })
 	plugins := g.plugins()
-	if len(plugins) != 2 {
+	if len(plugins) != 2 || !plugins[0].alive() || !plugins[1].alive() {
 		t.Fatalf("plugins: %v", plugins)
 	}
 	if err := g.cmd.Process.Kill(); err != nil {

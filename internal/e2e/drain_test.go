@@ -24,7 +24,7 @@ import (
 // the long ones too, every write is there, and the exit code is 0.
 func TestDrain(t *testing.T) {
 	t.Parallel()
-	uri := testenv.Database(t, loadSQL)
+	uri := testenv.Database(t, emptyWritten)
 	g := start(t, fmt.Sprintf("clients: {db: {backend: postgres, config: {uri: %q}}}", uri))
 	db := openPostgres(t, uri)
 	plugins := g.plugins()

@@ -24,7 +24,7 @@ func TestClientLeaves(t *testing.T) {
 	sleeping := sqlRequest("one", "SELECT pg_sleep(100)")
 	streaming := request{method: "POST", path: "/gateway/fetch", client: "one", body: fetchWide}
 	bySQL := sqlRequest("one", "SELECT * FROM wide")
-	writing := sqlRequest("one", "CREATE TABLE never AS SELECT pg_sleep(100)")
+	writing := sqlRequest("one", "CREATE TABLE never AS SELECT 1 AS one FROM pg_sleep(100)")
 	for _, test := range []struct {
 		name    string
 		request request
@@ -66,31 +66,33 @@ func leave(t *testing.T, g *gateway, db postgres, r request, read int64, wait st
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	answered := make(chan error, 1)
-	reading := make(chan struct{})
+	ended, received := make(chan struct{}), make(chan error, 1)
 	go func() {
+		defer close(ended)
 		response, err := g.open(ctx, r)
-		if err == nil {
-			defer response.Body.Close()
-			_, err = io.CopyN(io.Discard, response.Body, read)
-			close(reading)
-			<-ctx.Done()
+		if err != nil {
+			received <- err
+			return
 		}
-		answered <- err
+		defer response.Body.Close()
+		_, err = io.CopyN(io.Discard, response.Body, read)
+		received <- err
+		<-ctx.Done()
 	}()
 	if read > 0 {
-		select {
-		case <-reading:
-		case err := <-answered:
+		if err := <-received; err != nil {
 			t.Fatal(err)
 		}
 	}
 	eventually(t, 10*time.Second, "the database is busy", func() bool {
+		if len(received) > 0 {
+			t.Fatalf("answered already: %v", <-received)
+		}
 		return db.busy(t) == "1" && (wait == "" || db.text(t, `SELECT wait_event FROM pg_stat_activity
 			WHERE datname = current_database() AND application_name = 'athena'`) == wait)
 	})
 	cancel()
 	took := eventually(t, 20*time.Second, "the database is idle", func() bool { return db.busy(t) == "0" })
-	<-answered
+	<-ended
 	return took
 }

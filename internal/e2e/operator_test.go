@@ -36,7 +36,7 @@ func TestRefusedStarts(t *testing.T) {
 		{"unknown section", "client: {}\n", nil, nil, 2, []string{"did you mean", "clients"}},
 		{"unknown variable", lite, []string{"ATHENA_API__PROT=1"}, nil, 2, []string{"ATHENA_API__PROT", "ATHENA_API__PORT"}},
 		{"not YAML", "api: {port: 1\n", nil, nil, 2, []string{"config.yaml", "line"}},
-		{"wrong value", "api: {port: many}\n", nil, nil, 2, []string{"api.port", "whole number"}},
+		{"wrong value", "gateway: {resilience_timeout_secs: soon}\n", nil, nil, 2, []string{"gateway.resilience_timeout_secs", "whole number"}},
 		{"open to others", "api: {host: 0.0.0.0}\n" + lite, nil, nil, 2, []string{"0.0.0.0", "127.0.0.1", "allow_open"}},
 		{"foreign address", "api: {host: 192.0.2.1, allow_open: true}\n" + lite, nil, nil, 2, []string{"192.0.2.1", "api.host"}},
 		{"no plugins", lite, []string{"ATHENA_PLUGINS_DIR=/nowhere/plugins"}, nil, 1, []string{"/nowhere/plugins", "make build", "plugins.dir"}},
@@ -62,7 +62,7 @@ func TestRefusedStarts(t *testing.T) {
 func TestMistakenClients(t *testing.T) {
 	t.Parallel()
 	const canary = "canary-9d41c7"
-	uri := withPassword(t, testenv.Database(t, loadSQL), canary)
+	uri := withPassword(t, testenv.Database(t), canary)
 	lite, _ := makeSQLite(t, "CREATE TABLE items (id INTEGER PRIMARY KEY)")
 	refusing := refusePasswords(t)
 	closed, err := net.Listen("tcp", "127.0.0.1:0")

@@ -26,11 +26,10 @@ const typedRow = `{"id":9223372036854775807,"small":-32768,"amount":123456789012
 func TestTypedValues(t *testing.T) {
 	t.Parallel()
 	uri := testenv.Database(t, typedPostgres)
-	g := start(t, fmt.Sprintf("clients: {pg: {backend: postgres, config: {uri: %q}}}", uri))
 	db := openPostgres(t, uri)
 	db.text(t, "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET timezone = ''UTC''', current_database()); END $$")
 	db.text(t, "SET timezone = 'UTC'")
-	db.text(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+	g := start(t, fmt.Sprintf("clients: {pg: {backend: postgres, config: {uri: %q}}}", uri))
 
 	want := parse(t, []byte(typedRow))
 	same := func(what string, row any) {
