@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,6 +56,7 @@ func NewRemote(conns ...*grpc.ClientConn) *Remote {
 	for _, conn := range conns {
 		r.backends = append(r.backends, pluginpb.NewBackendClient(conn))
 	}
+	r.nextID.Store(rand.Uint64() >> 1) // call ids of two Remotes must not meet
 	return r
 }
 

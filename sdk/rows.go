@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/grpc/mem"
 )
@@ -396,7 +397,10 @@ func (r *Rows) end() error { return r.finish(true) }
 
 // finish closes the body and sends its last chunk, with the tail.
 func (r *Rows) finish(last bool) error {
-	if !r.scalar {
+	if r.opts.Format == FormatNone {
+		r.Head.Shape = ShapeVoid
+		r.buf = r.buf[:0]
+	} else if !r.scalar {
 		switch r.opts.Format {
 		case FormatRows:
 			if !r.opened {
@@ -408,9 +412,6 @@ func (r *Rows) finish(last bool) error {
 			if !r.opened {
 				r.buf = append(r.buf, "null"...)
 			}
-		case FormatNone:
-			r.Head.Shape = ShapeVoid
-			r.buf = r.buf[:0]
 		}
 	}
 	tail := r.Tail
@@ -476,13 +477,23 @@ func FreeBody(b []byte) {
 }
 
 // AppendString appends s as a JSON string with PostgreSQL's escapes: only quote,
-// backslash and control characters are escaped.
+// backslash and control characters are escaped. Bytes that are no UTF-8 become U+FFFD.
 func AppendString[T string | []byte](dst []byte, s T) []byte {
 	dst = append(dst, '"')
 	start := 0
 	for i := 0; i < len(s); i++ {
 		c := s[i]
-		if c >= 0x20 && c != '"' && c != '\\' {
+		if c >= 0x20 && c < utf8.RuneSelf && c != '"' && c != '\\' {
+			continue
+		}
+		if c >= utf8.RuneSelf {
+			if _, size := utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))])); size > 1 {
+				i += size - 1
+				continue
+			}
+			dst = append(dst, s[start:i]...)
+			dst = append(dst, "\uFFFD"...)
+			start = i + 1
 			continue
 		}
 		dst = append(dst, s[start:i]...)
@@ -520,7 +531,11 @@ func AppendFloat(dst []byte, f float64, bits int) []byte {
 	case math.IsInf(f, -1):
 		return append(dst, `"-Infinity"`...)
 	}
-	return strconv.AppendFloat(dst, f, 'g', -1, bits)
+	format := byte('f')
+	if abs := math.Abs(f); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
+		format = 'e'
+	}
+	return strconv.AppendFloat(dst, f, format, -1, bits)
 }
 
 // appendCSV appends a CSV cell by RFC 4180; an empty string is quoted to differ from null.

@@ -61,7 +61,7 @@ func InProcess(p Plugin) (*Remote, func(), error) {
 	s := newServer(p)
 	grpcServer := grpc.NewServer(serverOptions()...)
 	s.register(grpcServer)
-	listener := bufconn.Listen(1 << 20)
+	listener := bufconn.Listen(64 << 10)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -381,7 +381,7 @@ func (s *server) call(stream grpc.ServerStream, call *Call) error {
 		return sendChunk(stream, c)
 	})
 	err := executeSafely(ctx, instance, call, rows)
-	if err == nil {
+	if err == nil || errors.Is(err, ErrRowLimit) {
 		if err = rows.Release(); err == nil {
 			err = rows.end()
 		}
