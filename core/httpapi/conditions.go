@@ -56,7 +56,7 @@ func (p *payload) readConditions(r *reader) {
 			r.fail(err)
 			return
 		}
-		if f.Column.Name == "id" || f.Column.Name == "resource_id" {
+		if f.Operator == sdk.Eq && (f.Column.Name == "id" || f.Column.Name == "resource_id") {
 			p.byID = true
 		}
 		p.filters = append(p.filters, f)

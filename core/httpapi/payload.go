@@ -18,7 +18,7 @@ type payload struct {
 	hasColumns bool
 
 	filters []sdk.Filter
-	byID    bool // a condition is on id or resource_id
+	byID    bool // a condition says which id or resource_id is meant
 
 	order                         []sdk.Order
 	limit, offset, page, pageSize *int64
