@@ -30,7 +30,7 @@ func (b *bench) profile(ctx context.Context, dir string, use *benchCase, sizes [
 		}
 		path := filepath.Join(dir, fmt.Sprintf("%s-%d-%s.perf", use.Name, connections, s.name))
 		seconds := strconv.FormatFloat(b.duration.Seconds(), 'f', -1, 64)
-		cmd := exec.CommandContext(ctx, "perf", "record", "-q", "-F", "499", "-g", "-o", path, "-p", strings.Join(pids, ","), "--", "sleep", seconds)
+		cmd := exec.CommandContext(ctx, "perf", "record", "-q", "-F", "1999", "-g", "-o", path, "-p", strings.Join(pids, ","), "--", "sleep", seconds)
 		cmd.Stderr = os.Stderr
 		if err := cmd.Start(); err != nil {
 			return fmt.Errorf("-profile needs perf (on Debian the package linux-perf): %w", err)
