@@ -70,8 +70,8 @@ func TestBuild(t *testing.T) {
 			`SELECT DISTINCT CAST("items"."id" AS TEXT) AS "id", "items"."name" AS "a""b", "items"."q""t" AS "q""t" FROM "public"."items"`},
 		{"order and page", sdk.Statement{Verb: sdk.Select, Selection: sdk.Selection{Items: []sdk.Item{{Kind: sdk.ItemStar}}}, Limit: n(5), Offset: n(2),
 			Order: []sdk.Order{{Column: sdk.Column{Name: "name"}, Descending: true, Nulls: sdk.NullsLast}, {Column: sdk.Column{Name: "id"}}}},
-			`SELECT "items".* FROM "public"."items" ORDER BY "items"."name" DESC NULLS LAST, "items"."id" LIMIT $1 OFFSET $2`,
-			`SELECT "items".* FROM "public"."items" ORDER BY "items"."name" DESC NULLS LAST, "items"."id" LIMIT ?1 OFFSET ?2`},
+			`SELECT "items".* FROM "public"."items" ORDER BY "items"."name" DESC NULLS LAST, "items"."id" LIMIT 5 OFFSET $1`,
+			`SELECT "items".* FROM "public"."items" ORDER BY "items"."name" DESC NULLS LAST, "items"."id" LIMIT 5 OFFSET ?1`},
 		{"offset alone", sdk.Statement{Verb: sdk.Select, Offset: n(2)},
 			`SELECT "items".* FROM "public"."items" OFFSET $1`,
 			`SELECT "items".* FROM "public"."items" LIMIT -1 OFFSET ?1`},
@@ -122,8 +122,8 @@ func TestBuild(t *testing.T) {
 			`UPDATE "public"."items" SET "name" = $1, "price" = $2`,
 			`UPDATE "public"."items" SET "name" = ?1, "price" = ?2`},
 		{"limited delete", sdk.Statement{Verb: sdk.Delete, Filter: where("done", sdk.Is, str("false")), Limit: n(1), Order: []sdk.Order{{Column: sdk.Column{Name: "id"}}}},
-			`DELETE FROM "public"."items" WHERE ("items"."id") IN (SELECT "items"."id" FROM "public"."items" WHERE "items"."done" IS FALSE ORDER BY "items"."id" LIMIT $1)`,
-			`DELETE FROM "public"."items" WHERE ("items"."id") IN (SELECT "items"."id" FROM "public"."items" WHERE "items"."done" IS FALSE ORDER BY "items"."id" LIMIT ?1)`},
+			`DELETE FROM "public"."items" WHERE ("items"."id") IN (SELECT "items"."id" FROM "public"."items" WHERE "items"."done" IS FALSE ORDER BY "items"."id" LIMIT 1)`,
+			`DELETE FROM "public"."items" WHERE ("items"."id") IN (SELECT "items"."id" FROM "public"."items" WHERE "items"."done" IS FALSE ORDER BY "items"."id" LIMIT 1)`},
 		{"count", sdk.Statement{Verb: sdk.Count, Filter: where("id", sdk.Lt, num("9")), Limit: n(1)},
 			`SELECT count(*) FROM "public"."items" WHERE "items"."id" < $1`,
 			`SELECT count(*) FROM "public"."items" WHERE "items"."id" < ?1`},
@@ -154,7 +154,7 @@ func TestCountBesideSelect(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `SELECT count(*) FROM (SELECT DISTINCT "items"."id" FROM "public"."items" WHERE "items"."id" > $1) AS _`
-	if q.CountText != want || len(q.CountArgs) != 1 || len(q.Args) != 2 {
+	if q.CountText != want || len(q.CountArgs) != 1 || len(q.Args) != 1 {
 		t.Errorf("got %s %v beside %v, want %s", q.CountText, q.CountArgs, q.Args, want)
 	}
 }
