@@ -211,7 +211,7 @@ func (p *plugin) attend(proc *process) *sdk.Error {
 		p.shutDown(proc)
 		return errClosing()
 	}
-	p.drop(proc, Lost)
+	p.drop(proc)
 	timer := time.NewTimer(exitWait)
 	select {
 	case <-proc.child.exited:
@@ -229,10 +229,10 @@ func (p *plugin) attend(proc *process) *sdk.Error {
 }
 
 // drop makes calls wait from now on instead of using proc.
-func (p *plugin) drop(proc *process, state State) {
+func (p *plugin) drop(proc *process) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.process, p.state = nil, state
+	p.process, p.state = nil, Lost
 	p.awaited()
 	for i := range p.instances {
 		i.leave(proc)
