@@ -91,6 +91,7 @@ var states = map[string]struct {
 	kind   sdk.Kind
 	reason string
 }{
+	"08P01": {sdk.Invalid, "wrong_arguments"}, // of all protocol violations, a number of arguments is the caller's
 	"0A000": {sdk.Unsupported, "feature_not_supported"},
 	"21000": {sdk.Invalid, "cardinality_violation"},
 	"22001": {sdk.Invalid, "string_data_right_truncation"},

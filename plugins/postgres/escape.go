@@ -3,7 +3,9 @@ package main
 import "encoding/binary"
 
 // appendString appends s as a JSON string with PostgreSQL's escapes: quote, backslash
-// and control characters. It looks at eight bytes at a time, since most text has none.
+// and control characters. It looks at eight bytes at a time, since most text has none. That
+// s is UTF-8 is the server's care: it checks what it sends, even in a database that has no
+// encoding.
 func appendString(dst, s []byte) []byte {
 	dst = append(dst, '"')
 	for {

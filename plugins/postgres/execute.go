@@ -93,11 +93,14 @@ type result struct {
 }
 
 // query runs a prepared statement by itself and reads up to its first row. The error is
-// pgconn's.
+// pgconn's, or says that there are too many or too few arguments.
 func (c *conn) query(text string, args []sdk.Value) (r result, err error) {
 	for {
 		s, cached, err := c.prepare(text)
 		if err != nil {
+			return r, err
+		}
+		if err := checkArguments(args, s.desc); err != nil {
 			return r, err
 		}
 		r = result{plan: s.plan}

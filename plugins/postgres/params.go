@@ -3,8 +3,11 @@ package main
 import (
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"unsafe"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/athena-gateway/athena/sdk"
 )
@@ -29,6 +32,13 @@ func (c *conn) bind(args []sdk.Value, oids []uint32) [][]byte {
 		}
 	}
 	return c.params
+}
+
+func checkArguments(args []sdk.Value, desc *pgconn.StatementDescription) error {
+	if len(args) == len(desc.ParamOIDs) {
+		return nil
+	}
+	return sdk.E(sdk.Invalid, "wrong_arguments", fmt.Sprintf("the statement takes %d arguments, not %d", len(desc.ParamOIDs), len(args)))
 }
 
 func (db *database) isArray(oid uint32) bool {

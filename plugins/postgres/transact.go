@@ -56,7 +56,7 @@ func (c *conn) transact(t *transaction, each func(i int, r *result) error) (pgco
 	}
 }
 
-// batch prepares t's steps and puts them together. The error is pgconn's.
+// batch prepares t's steps and puts them together. Errors are as query's.
 func (c *conn) batch(t *transaction) (*pgconn.Batch, error) {
 	batch := &pgconn.Batch{}
 	batch.ExecParams(t.begin, nil, nil, nil, nil)
@@ -68,6 +68,9 @@ func (c *conn) batch(t *transaction) (*pgconn.Batch, error) {
 		}
 		var err error
 		if s.statement, s.cached, err = c.prepare(s.text); err != nil {
+			return nil, err
+		}
+		if err := checkArguments(s.args, s.statement.desc); err != nil {
 			return nil, err
 		}
 		batch.ExecStatement(s.statement.desc, c.bind(s.args, s.statement.desc.ParamOIDs), nil, s.statement.plan.formats)
