@@ -59,6 +59,8 @@ func (r *reader) text(field string) string {
 	return unquote(raw[1 : len(raw)-1])
 }
 
+var commonOperators = [...]string{"eq", "in", "gte", "lte", "gt", "lt", "neq", "ilike", "like", "is", "or", "not"}
+
 // word reads an operator without making a new string of it.
 func (r *reader) word(field string) string {
 	if !r.wants(field, '"', "a string") {
@@ -69,7 +71,7 @@ func (r *reader) word(field string) string {
 		return ""
 	}
 	raw = raw[1 : len(raw)-1]
-	for name := range operators {
+	for _, name := range commonOperators {
 		if string(raw) == name {
 			return name
 		}
