@@ -34,6 +34,7 @@ type conn struct {
 	touched    bool                     // the session may not be as it was
 	params     [][]byte                 // reused
 
+	gaveUp    bool // we closed it, not the server
 	stopWatch func() bool
 	watched   bool
 	ended     chan struct{} // tells cancel that there is nothing to cancel any more
@@ -78,8 +79,20 @@ func (c *conn) release() {
 	if c.touched && !c.pg.IsClosed() {
 		c.reset()
 	}
+	if c.pg.IsClosed() && !c.gaveUp {
+		c.db.connectionLost()
+	}
 	c.pooled.Release()
 	<-c.db.slots
+}
+
+// connectionLost closes the idle connections too, at most once a second: when a server
+// goes down all of them are dead, and a call that is tried again should not meet each.
+func (db *database) connectionLost() {
+	now := time.Now().Unix()
+	if last := db.lastLoss.Load(); last != now && db.lastLoss.CompareAndSwap(last, now) {
+		db.pool.Reset()
+	}
 }
 
 // reset makes the session as good as new, or closes it.
@@ -87,6 +100,7 @@ func (c *conn) reset() {
 	c.touched = false
 	c.forget()
 	if err := c.pg.Exec(context.Background(), "discard all").Close(); err != nil {
+		c.gaveUp = true
 		_ = c.pg.Close(context.Background())
 	}
 }
@@ -128,6 +142,7 @@ func (c *conn) cancel() {
 		}
 		break
 	}
+	c.gaveUp = true
 	_ = c.pg.Conn().Close()
 	<-c.ended
 }

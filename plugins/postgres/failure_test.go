@@ -249,6 +249,38 @@ func TestKilledConnection(t *testing.T) {
 	must(t, db, sdk.Statement{Verb: sdk.Select, Table: table("people")})
 }
 
+// TestServerGone: when all connections are dead, one call finds out for all.
+func TestServerGone(t *testing.T) {
+	uri := testenv.Database(t, peopleSetup)
+	admin := openURI(t, uri, nil)
+	db := openURI(t, uri, map[string]any{"max_connections": 4})
+	var held []*conn
+	for range 4 {
+		c, err := db.acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, c)
+	}
+	for _, c := range held {
+		c.release()
+	}
+	must(t, admin, sqlText("select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"))
+	s := sdk.Statement{Verb: sdk.Select, Table: table("people")}
+	failed := 0
+	for range 8 {
+		if a, err := execute(t.Context(), db, s); err != nil {
+			failed++
+			if e := wantError(t, a, err, sdk.Unavailable, "admin_shutdown"); e.Executed != sdk.ExecutedNo {
+				t.Errorf("%+v", e)
+			}
+		}
+	}
+	if failed > 1 { // 0 if the pool has looked for itself
+		t.Errorf("%d calls failed", failed)
+	}
+}
+
 // TestFrozenServer: a connection whose server does not react to a cancel is closed.
 func TestFrozenServer(t *testing.T) {
 	uri := testenv.Database(t, peopleSetup)

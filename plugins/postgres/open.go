@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -32,6 +33,7 @@ type database struct {
 	acquireTimeout time.Duration
 	caching        bool
 	catalogues     catalogues
+	lastLoss       atomic.Int64 // second of the last connectionLost
 
 	stop context.CancelFunc // ends refresh
 	done sync.WaitGroup
