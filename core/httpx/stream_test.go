@@ -24,6 +24,7 @@ import (
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"github.com/valyala/fasthttp"
 
 	"github.com/athena-gateway/athena/sdk"
 )
@@ -431,6 +432,38 @@ func BenchmarkRequest(b *testing.B) {
 					b.Fatal(err)
 				}
 				io.Copy(io.Discard, response.Body)
+			}
+		})
+	}
+}
+
+// BenchmarkHandler is what a request costs here, without the socket.
+func BenchmarkHandler(b *testing.B) {
+	for _, size := range []int{200, 100 << 10} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			piece := bytes.Repeat([]byte("x"), min(size, 64<<10))
+			s, err := New(Options{Routes: []Route{route("/x", func(r *Request) (*Response, error) {
+				left := size
+				return &Response{Stream: &pieces{closed: make(chan error, 1), next: func() ([]byte, error) {
+					if left <= 0 {
+						return nil, io.EOF
+					}
+					left -= len(piece)
+					return piece, nil
+				}}, Prefix: `{"data":`, Suffix: func(dst []byte) []byte { return append(AppendSuccess(dst, "Fetched 1 rows"), '}') }}, nil
+			})}})
+			if err != nil {
+				b.Fatal(err)
+			}
+			var fctx fasthttp.RequestCtx
+			fctx.Request.Header.SetMethod("POST")
+			fctx.Request.SetRequestURI("/x")
+			fctx.Request.SetBodyString(`{"table_name":"users"}`)
+			handler := s.app.Server().Handler
+			b.ReportAllocs()
+			for b.Loop() {
+				handler(&fctx)
+				fctx.Response.Reset()
 			}
 		})
 	}
