@@ -155,6 +155,8 @@ func lost(ctx context.Context, err error, executed Executed) *Error {
 	switch code := status.Code(err); {
 	case errors.Is(err, io.EOF), code == codes.Unavailable, code == codes.Canceled:
 		e.Kind, e.Reason, e.Message = Unavailable, "plugin_lost", "the connection to the backend's plugin was lost"
+	case code == codes.DeadlineExceeded: // the stream's reset came before the context's end
+		e.Kind, e.Reason, e.Message = Timeout, "deadline_exceeded", "the deadline passed before the answer"
 	case code == codes.ResourceExhausted:
 		e.Kind, e.Reason, e.Message = Invalid, "message_too_large", "the request is larger than a plugin accepts"
 	case code == codes.Unimplemented:
