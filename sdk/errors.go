@@ -95,6 +95,13 @@ func (e *Error) Error() string {
 	return s
 }
 
+// Reasons that the gateway acts on: after several of these in a row it stops asking the
+// database for a moment.
+const (
+	ReasonConnectFailed = "connect_failed"     // no connection to the database could be made
+	ReasonNotAccepting  = "cannot_connect_now" // it is starting up or shutting down
+)
+
 // E makes an Error that had no effects, as a check made before the database is asked knows.
 func E(kind Kind, reason, message string) *Error {
 	return &Error{Kind: kind, Reason: reason, Message: message, Executed: ExecutedNo}

@@ -55,14 +55,15 @@ func New(client string, policy Policy, execute ExecuteFunc, onRetry func()) *Exe
 	}
 }
 
-// databaseDown reports whether err says that the database cannot be reached. A plugin
-// that is being restarted or a pool that is full says nothing about the database.
+// databaseDown reports whether err says that no connection to the database can be made.
+// A connection that broke says less: the next one may do. A plugin that is being started
+// again, or a pool that is full, says nothing about the database.
 func databaseDown(err error) bool {
 	if err == nil {
 		return false
 	}
-	e := sdk.AsError(err)
-	return e.Kind == sdk.Unavailable && e.Source == sdk.FromDownstream && e.Reason != "pool_exhausted"
+	reason := sdk.AsError(err).Reason
+	return reason == sdk.ReasonConnectFailed || reason == sdk.ReasonNotAccepting
 }
 
 // Open reports whether calls are refused because the database does not answer.

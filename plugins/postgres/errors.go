@@ -125,7 +125,7 @@ var states = map[string]struct {
 	"57014": {sdk.Canceled, "query_canceled"},
 	"57P01": {sdk.Unavailable, "admin_shutdown"},
 	"57P02": {sdk.Unavailable, "crash_shutdown"},
-	"57P03": {sdk.Unavailable, "cannot_connect_now"},
+	"57P03": {sdk.Unavailable, sdk.ReasonNotAccepting},
 	"53300": {sdk.Unavailable, "too_many_connections"},
 	"P0001": {sdk.Invalid, "raise_exception"},
 }
@@ -170,7 +170,7 @@ func classifyState(code string) (sdk.Kind, string) {
 // connectError says why a connection could not be made and what to check. It shows host
 // and port, never the URI.
 func connectError(err error, config *pgconn.Config) error {
-	e := sdk.E(sdk.Unavailable, "connect_failed", "")
+	e := sdk.E(sdk.Unavailable, sdk.ReasonConnectFailed, "")
 	e.Source = sdk.FromDownstream
 	e.RetryAfter = time.Second
 	address := net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port)))
