@@ -112,6 +112,7 @@ func (a *API) count(r *httpx.Request) (*httpx.Response, error) {
 	}
 	if p.query != "" {
 		err = p.statement(s)
+		s.SQL.Intent = sdk.IntentRead // counting writes nothing; the backend holds it to that
 		q.operation.Call.Result.MaxRows, q.operation.Call.Result.CapRows = 1, true
 	} else {
 		table := payload{table: p.table, schema: p.tableSchema}
