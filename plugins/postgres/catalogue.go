@@ -152,6 +152,13 @@ func (s *catalogues) reload(c *conn) error {
 	return nil
 }
 
+// fresh reports whether a reload would do nothing, after a load that is under way.
+func (s *catalogues) fresh() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Since(s.loaded) < minReload
+}
+
 // expire makes the next miss reload at once, after a statement that may have changed the
 // schema.
 func (s *catalogues) expire() {

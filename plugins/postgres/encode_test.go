@@ -120,6 +120,22 @@ func TestTableColumnsEqualToJSON(t *testing.T) {
 	}
 }
 
+// TestRowsCostNoAllocation: what is allocated is allocated per answer.
+func TestRowsCostNoAllocation(t *testing.T) {
+	p, row := mixedRow()
+	rows := sdk.NewRows(sdk.ResultOptions{}, drop)
+	p.describe(rows)
+	// 300 rows are less than a chunk, which the pool may have to make anew.
+	n := testing.AllocsPerRun(300, func() {
+		if err := p.write(rows, row); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n != 0 {
+		t.Errorf("%v allocations per row", n)
+	}
+}
+
 func TestStringEscapes(t *testing.T) {
 	for n := range 20 {
 		for c := range 256 {

@@ -30,20 +30,19 @@ func (db *database) Execute(ctx context.Context, call *sdk.Call, rows *sdk.Rows)
 	if s.Verb == sdk.SQL {
 		return db.executeSQL(ctx, &s.SQL, rows)
 	}
-	t, err := db.executeTable(ctx, s, rows)
+	known := db.catalogues.current.Load()
+	err := db.executeTable(ctx, s, rows)
 	if err == nil || rows.Head.Columns != nil || !isMiss(err) {
 		return err
 	}
 	// The catalogue may be older than what the statement names.
-	known := db.catalogues.current.Load()
 	if failed := db.reload(ctx); failed != nil {
 		return failed
 	}
-	if db.catalogues.current.Load() == known && t != nil {
+	if db.catalogues.current.Load() == known {
 		return err
 	}
-	_, err = db.executeTable(ctx, s, rows)
-	return err
+	return db.executeTable(ctx, s, rows)
 }
 
 // isMiss reports whether err says that a name is not known.
@@ -55,34 +54,33 @@ func isMiss(err error) bool {
 	return e.Code == "42P01" || e.Code == "42703" || e.Code == "42704"
 }
 
-// executeTable runs a statement on a table, which it returns once it is found.
-func (db *database) executeTable(ctx context.Context, s *sdk.Statement, rows *sdk.Rows) (*sqlbuild.Table, error) {
+// executeTable runs a statement on a table.
+func (db *database) executeTable(ctx context.Context, s *sdk.Statement, rows *sdk.Rows) error {
 	t, err := db.catalogues.current.Load().find(s.Table)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	q, err := sqlbuild.Postgres.Build(s, t)
 	if err != nil {
-		return t, err
+		return err
 	}
 	c, err := db.acquire(ctx)
 	if err != nil {
-		return t, err
+		return err
 	}
 	defer c.release()
 	switch {
 	case s.Verb == sdk.Count:
-		err = c.count(q, rows)
+		return c.count(q, rows)
 	case s.Verb == sdk.Select && q.CountText != "":
-		err = c.readCounted(q, rows)
+		return c.readCounted(q, rows)
 	case s.Verb == sdk.Select:
-		err = c.read(q, rows)
+		return c.read(q, rows)
 	case q.Rows && !fewRows(s, rows.Options()):
-		err = c.writeUndoably(q, rows)
+		return c.writeUndoably(q, rows)
 	default:
-		err = c.write(q, rows)
+		return c.write(q, rows)
 	}
-	return t, err
 }
 
 // result is what a statement answers with.

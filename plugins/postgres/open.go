@@ -103,6 +103,9 @@ func poolConfig(config Config) (*pgxpool.Config, error) {
 
 // reload reads the catalogue over a connection of its own.
 func (db *database) reload(ctx context.Context) error {
+	if db.catalogues.fresh() { // not to wait for others' loads with a connection in hand
+		return nil
+	}
 	c, err := db.acquire(ctx)
 	if err != nil {
 		return err
