@@ -177,8 +177,7 @@ func (c *conn) drop(s *statement) {
 	_ = c.pg.Deallocate(context.Background(), s.desc.Name)
 }
 
-// prepare returns the prepared statement for text; cached says that it was there
-// already. With the cache off it is the unnamed statement, good for one use.
+// prepare returns the prepared statement for text; cached says that it was there already.
 func (c *conn) prepare(text string) (s *statement, cached bool, err error) {
 	utc := isUTC(c.pg.ParameterStatus("TimeZone"))
 	if e := c.statements[text]; e != nil {
@@ -189,15 +188,11 @@ func (c *conn) prepare(text string) (s *statement, cached bool, err error) {
 		}
 		return s, true, nil
 	}
-	name := ""
-	if c.db.caching {
-		if len(c.statements) >= maxStatements {
-			c.drop(c.recent.Back().Value.(*statement))
-		}
-		c.named++
-		name = "athena_" + strconv.Itoa(c.named)
+	if len(c.statements) >= maxStatements {
+		c.drop(c.recent.Back().Value.(*statement))
 	}
-	desc, err := c.pg.Prepare(context.Background(), name, text, nil)
+	c.named++
+	desc, err := c.pg.Prepare(context.Background(), "athena_"+strconv.Itoa(c.named), text, nil)
 	if err != nil {
 		return nil, false, err
 	}
@@ -208,15 +203,8 @@ func (c *conn) prepare(text string) (s *statement, cached bool, err error) {
 			return nil, false, err
 		}
 		s.plan, _ = newPlan(desc.Fields, c.db.types(), true, utc)
-		if !c.db.caching { // the load has used the unnamed statement
-			if s.desc, err = c.pg.Prepare(context.Background(), "", text, nil); err != nil {
-				return nil, false, err
-			}
-		}
 	}
-	if c.db.caching {
-		c.statements[text] = c.recent.PushFront(s)
-	}
+	c.statements[text] = c.recent.PushFront(s)
 	return s, false, nil
 }
 

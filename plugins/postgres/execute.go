@@ -85,14 +85,18 @@ func (db *database) executeTable(ctx context.Context, s *sdk.Statement, rows *sd
 
 // result is what a statement answers with.
 type result struct {
-	rr   *pgconn.ResultReader
-	plan *plan
-	more bool // the reader is at a row
+	rr      *pgconn.ResultReader
+	plan    *plan
+	more    bool // the reader is at a row
+	unknown bool // a column's type is not in the catalogue: its values are written as text
 }
 
 // query runs a prepared statement by itself and reads up to its first row. The error is
 // pgconn's, or says that there are too many or too few arguments.
 func (c *conn) query(text string, args []sdk.Value) (r result, err error) {
+	if !c.db.caching {
+		return c.queryOnce(text, args)
+	}
 	for {
 		s, cached, err := c.prepare(text)
 		if err != nil {
@@ -111,6 +115,28 @@ func (c *conn) query(text string, args []sdk.Value) (r result, err error) {
 			return r, err
 		}
 	}
+}
+
+// queryOnce is query for a statement that is parsed for this one use, in the same round
+// trip. Nothing is expected to last from one trip to the next: behind a pooler, each may
+// reach another session.
+func (c *conn) queryOnce(text string, args []sdk.Value) (r result, err error) {
+	var oids []uint32
+	if hasArrays(args) { // the parameters' types decide what becomes of them
+		desc, err := c.pg.Prepare(context.Background(), "", text, nil)
+		if err != nil {
+			return r, err
+		}
+		oids = desc.ParamOIDs
+	}
+	r.rr = c.pg.ExecParams(context.Background(), text, c.bind(args, oids), nil, nil, nil)
+	if r.more = r.rr.NextRow(); !r.more {
+		if _, err := r.rr.Close(); err != nil {
+			return r, err
+		}
+	}
+	r.plan, r.unknown = newPlan(r.rr.FieldDescriptions(), c.db.types(), false, false)
+	return r, nil
 }
 
 // stream writes the rows of r. Its error is EndRow's.

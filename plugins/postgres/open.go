@@ -22,7 +22,7 @@ type Config struct {
 	MaxConnIdle      time.Duration `json:"max_conn_idle" athena:"default=10m,doc=close a connection that was idle for so long"`
 	MaxConnLifetime  time.Duration `json:"max_conn_lifetime" athena:"default=1h,doc=replace a connection that is so old"`
 	ApplicationName  string        `json:"application_name" athena:"default=athena,doc=name shown in pg_stat_activity"`
-	StatementCache   string        `json:"statement_cache" athena:"default=prepare,enum=prepare|off,doc=off for a pooler such as PgBouncer in transaction mode, which loses prepared statements"`
+	StatementCache   string        `json:"statement_cache" athena:"default=prepare,enum=prepare|off,doc=off for a pooler such as PgBouncer in transaction mode, which keeps neither prepared statements nor SET from one statement to the next"`
 	CatalogueRefresh time.Duration `json:"catalogue_refresh" athena:"default=1m,doc=how often tables and types are read again; one that is missed is looked for at once"`
 }
 

@@ -12,6 +12,13 @@ func (db *database) executeSQL(ctx context.Context, s *sdk.SQLText, rows *sdk.Ro
 	if err := checkScript(&text, s); err != nil {
 		return err
 	}
+	// A search path of the session serves texts that cannot run inside a transaction, and
+	// arguments whose types are asked for before it begins.
+	session := s.Schema != "" && (!text.plain || text.statements > 1 || hasArrays(s.Args))
+	if session && !db.caching {
+		return sdk.E(sdk.Unsupported, "schema_unsupported", "behind a pooler, a schema can be given for a single SELECT, INSERT, UPDATE or DELETE without array arguments only").
+			WithHint("write the schema before the names in the SQL text")
+	}
 	c, err := db.acquire(ctx)
 	if err != nil {
 		return err
@@ -21,18 +28,18 @@ func (db *database) executeSQL(ctx context.Context, s *sdk.SQLText, rows *sdk.Ro
 		c.touched = true
 		defer db.catalogues.expire()
 	}
-	rows.Tail.Statements = text.statements
-
-	// A search path of the session serves texts that cannot run inside a transaction, and
-	// arguments whose types are asked for before it begins.
-	session := s.Schema != "" && (!text.plain || text.statements > 1 || hasArrays(s.Args))
 	if session {
 		c.touched = true
 		if err := c.setPath(s.Schema); err != nil {
 			return err
 		}
 	}
-	local := s.Schema != "" && !session
+	rows.Tail.Statements = text.statements
+	return c.runSQL(s, &text, s.Schema != "" && !session, rows)
+}
+
+// runSQL chooses how to run a text. With local its schema is set for a transaction.
+func (c *conn) runSQL(s *sdk.SQLText, text *script, local bool, rows *sdk.Rows) error {
 	main := step{text: text.text, args: s.Args, prepared: len(s.Args) > 0 && !local}
 	t := &transaction{begin: "begin", steps: []step{main}, sql: true}
 	if local {
@@ -40,19 +47,17 @@ func (db *database) executeSQL(ctx context.Context, s *sdk.SQLText, rows *sdk.Ro
 	}
 	switch {
 	case text.statements > 1:
-		return c.script(&text, s.Intent == sdk.IntentRead, rows)
+		return c.script(text, s.Intent == sdk.IntentRead, rows)
 	case s.Intent == sdk.IntentRead:
 		t.begin, t.commit, t.readOnly = "begin read only", true, true
-		return c.readIn(t, rows)
+		return c.runIn(t, text, rows)
 	case text.plain && text.returning:
 		return c.commitAfter(t, rows)
 	case local:
 		t.commit = true
-		return c.runIn(t, &text, rows)
-	case main.prepared:
-		return c.runPrepared(&main, &text, rows)
+		return c.runIn(t, text, rows)
 	default:
-		return c.runOnce(&text, rows)
+		return c.runAlone(&main, text, rows)
 	}
 }
 
@@ -105,20 +110,9 @@ func (c *conn) sqlFailed(err error, text *script) error {
 	return (&failure{err: err, ctx: c.ctx, several: text.commits, sql: true}).classify()
 }
 
-// readIn streams the last step of a read-only transaction.
-func (c *conn) readIn(t *transaction, rows *sdk.Rows) error {
-	_, err := c.transact(t, func(i int, r *result) error {
-		if i < len(t.steps)-1 {
-			return nil
-		}
-		return r.stream(rows)
-	})
-	return unlessCapped(err)
-}
-
-// runIn runs a plain statement that returns no rows of a write.
+// runIn runs a query, or a plain statement that returns no rows of a write, in t.
 func (c *conn) runIn(t *transaction, text *script, rows *sdk.Rows) error {
-	if !text.query {
+	if !text.query && !t.readOnly {
 		rows.Hold()
 	}
 	tag, err := c.transact(t, func(i int, r *result) error {
@@ -134,27 +128,21 @@ func (c *conn) runIn(t *transaction, text *script, rows *sdk.Rows) error {
 	return rows.Release()
 }
 
-// runPrepared runs a statement with arguments.
-func (c *conn) runPrepared(s *step, text *script, rows *sdk.Rows) error {
-	r, err := c.query(s.text, s.args)
+// runAlone runs a statement that commits by itself. Without arguments it is not worth a
+// place among the prepared ones.
+func (c *conn) runAlone(s *step, text *script, rows *sdk.Rows) error {
+	var r result
+	var err error
+	if s.prepared {
+		r, err = c.query(s.text, s.args)
+	} else {
+		r, err = c.queryOnce(s.text, s.args)
+	}
 	if err != nil {
 		return c.sqlFailed(err, text)
 	}
-	return c.finishSQL(&r, text, rows)
-}
-
-// runOnce runs a statement without arguments in one round trip, prepared for this once.
-func (c *conn) runOnce(text *script, rows *sdk.Rows) error {
-	r := result{rr: c.pg.ExecParams(context.Background(), text.text, nil, nil, nil, nil)}
-	if r.more = r.rr.NextRow(); !r.more {
-		if _, err := r.rr.Close(); err != nil {
-			return c.sqlFailed(err, text)
-		}
-	}
-	var unknown bool
-	r.plan, unknown = newPlan(r.rr.FieldDescriptions(), c.db.types(), false, false)
-	err := c.finishSQL(&r, text, rows)
-	if unknown { // its values went as text; the next time it will be known
+	err = c.finishSQL(&r, text, rows)
+	if r.unknown { // the next time it will be known
 		_ = c.db.catalogues.reload(c)
 	}
 	return err
