@@ -51,8 +51,9 @@ func (g *Gateway) resolve(op *Operation) (*registry.Client, error) {
 		op.Client = g.defaultClient
 	}
 	if op.Client == "" {
-		e := sdk.E(sdk.Invalid, "missing_client_header", "X-Athena-Client header is required and cannot be empty").
+		e := sdk.E(sdk.Invalid, "missing_client_header", "Missing required header").
 			WithHint("name a client in the X-Athena-Client header, or configure gateway.default_client")
+		e.Detail = "X-Athena-Client header is required and cannot be empty"
 		e.Details = json.RawMessage(`{"missing_header":"X-Athena-Client"}`)
 		return nil, e
 	}
