@@ -58,6 +58,7 @@ func (p *grpcPlugin) GRPCClient(_ context.Context, _ *goplugin.GRPCBroker, conn 
 // DialOptions are the options for a gRPC connection to a plugin.
 func DialOptions() []grpc.DialOption {
 	return []grpc.DialOption{
+		grpc.WithTransportCredentials(newLocalCredentials()),
 		grpc.WithStaticStreamWindowSize(streamWindow),
 		grpc.WithStaticConnWindowSize(connWindow),
 		grpc.WithSharedWriteBuffer(true),
@@ -71,6 +72,7 @@ func DialOptions() []grpc.DialOption {
 
 func serverOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
+		grpc.Creds(newLocalCredentials()),
 		grpc.StaticStreamWindowSize(streamWindow),
 		grpc.StaticConnWindowSize(connWindow),
 		grpc.SharedWriteBuffer(true),

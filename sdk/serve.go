@@ -15,7 +15,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/athena-gateway/athena/sdk/pluginpb"
@@ -40,7 +39,7 @@ func Serve(p Plugin) {
 		Plugins:         goplugin.PluginSet{pluginName: &grpcPlugin{server: s}},
 		Logger:          logger,
 		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
-			return grpc.NewServer(append(opts, serverOptions()...)...)
+			return grpc.NewServer(append(serverOptions(), opts...)...)
 		},
 	})
 }
@@ -76,7 +75,6 @@ func InProcess(p Plugin) (*Remote, func(), error) {
 		_ = grpcServer.Serve(listener)
 	}()
 	conn, err := grpc.NewClient("passthrough:memory", append(DialOptions(),
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))...)
 	if err != nil {
 		grpcServer.Stop()

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/athena-gateway/athena/sdk/rawio"
 )
 
 const (
@@ -70,6 +72,7 @@ func (l *listener) stop() {
 // the one goroutine that serves it.
 type conn struct {
 	net.Conn
+	raw    net.Conn // the same, for the bytes
 	server *Server
 	fd     int // -1: unknown
 
@@ -88,7 +91,7 @@ type conn struct {
 }
 
 func newConn(nc net.Conn, s *Server) *conn {
-	c := &conn{Conn: nc, server: s, fd: -1}
+	c := &conn{Conn: nc, raw: rawio.Wrap(nc), server: s, fd: -1}
 	if sc, ok := nc.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			raw.Control(func(fd uintptr) { c.fd = int(fd) })
@@ -121,7 +124,7 @@ func (c *conn) idleUntil() time.Time {
 
 func (c *conn) Read(p []byte) (int, error) {
 	for {
-		n, err := c.Conn.Read(p)
+		n, err := c.raw.Read(p)
 		if n > 0 {
 			c.begun = true
 		}
@@ -161,7 +164,7 @@ func (c *conn) Write(p []byte) (int, error) {
 			}
 			c.renewAt = now.Add(min(tick/10, time.Second))
 		}
-		n, err := c.Conn.Write(p[written:])
+		n, err := c.raw.Write(p[written:])
 		written += n
 		if err == nil {
 			c.stalls, c.unsent = 0, 0

@@ -14,7 +14,6 @@ import (
 	goplugin "github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/athena-gateway/athena/sdk"
 )
@@ -108,7 +107,6 @@ func (p *process) connect(ctx context.Context, name string) error {
 
 func dial(address net.Addr) (*grpc.ClientConn, error) {
 	return grpc.NewClient("passthrough:///plugin", append(sdk.DialOptions(),
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, address.Network(), address.String())

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/athena-gateway/athena/sdk"
+	"github.com/athena-gateway/athena/sdk/rawio"
 )
 
 // Config is an instance's config.
@@ -87,6 +89,14 @@ func poolConfig(config Config) (*pgxpool.Config, error) {
 	settings.MaxConnLifetimeJitter = config.MaxConnLifetime / 10
 	settings.PingTimeout = config.ConnectTimeout
 	settings.ConnConfig.ConnectTimeout = config.ConnectTimeout
+	dial := settings.ConnConfig.DialFunc
+	settings.ConnConfig.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return rawio.Wrap(c), nil
+	}
 	settings.ConnConfig.StatementCacheCapacity = 0
 	settings.ConnConfig.DescriptionCacheCapacity = 0
 	params := settings.ConnConfig.RuntimeParams
