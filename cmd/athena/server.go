@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"syscall"
@@ -37,15 +38,25 @@ func newServer(flags *serverFlags) *cobra.Command {
 // what requests leave behind, and the default would collect it dozens of times a second.
 const gcPercent = 400
 
+// tuneRuntime sets what the operator did not set by GOGC and GOMAXPROCS. On a machine with
+// two processors the gateway takes one: its plugins need the other, and a second would
+// mostly be woken in vain.
+func tuneRuntime() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) == 2 {
+		runtime.GOMAXPROCS(1)
+	}
+}
+
 // serve runs the gateway until a signal or a failure ends it.
 func serve(cmd *cobra.Command, flags *serverFlags) error {
 	cfg, err := flags.load(cmd, true)
 	if err != nil {
 		return err
 	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	tuneRuntime()
 	if err := cfg.API.CheckBind(); err != nil {
 		return usageError{err}
 	}
