@@ -24,7 +24,8 @@ type exampleConfig struct {
 	Labels  map[string]string `json:"labels"`
 	Hidden  string            `json:"-"`
 	Plain   string
-	private string //nolint:unused // must not become a key
+	//lint:ignore U1000 an unexported field must not become a key
+	private string
 }
 
 func exampleSchema(t testing.TB) *jsonschema.Schema {

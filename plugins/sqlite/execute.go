@@ -189,7 +189,11 @@ func (x *execution) transaction(ctx context.Context, first, size int, write bool
 	}
 	// Not cancelled: afterwards it must be known whether it is committed.
 	if err := x.c.exec(context.WithoutCancel(ctx), "COMMIT"); err != nil {
-		return err // a deferred foreign key, a full disk: nothing is committed
+		e := *sdk.AsError(x.db.mapError(ctx, err)) // a deferred foreign key, a full disk: nothing is committed
+		if e.Reason == "storage_failure" {
+			e.Executed = sdk.ExecutedUnknown // the disk may have taken it before it failed
+		}
+		return &e
 	}
 	ended = true
 	return nil

@@ -213,7 +213,7 @@ func showsNone(err error, secrets []string) error {
 	}
 	for _, secret := range secrets {
 		if strings.Contains(text, secret) {
-			return fmt.Errorf("an error shows the secret %.6s...", secret)
+			return fmt.Errorf("an error shows a secret that begins with %.6s", secret)
 		}
 	}
 	return nil
