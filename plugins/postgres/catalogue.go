@@ -1,9 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -124,45 +124,68 @@ func (c *catalogue) undefined(name sdk.Table) error {
 	return e
 }
 
-// minReload is how soon after a load a miss may cause the next one.
-const minReload = time.Second
+const (
+	minReload   = time.Second      // how soon after a load a miss may cause the next one
+	loadTimeout = 30 * time.Second // how long a load may take
+)
 
 // catalogues holds the current catalogue of a database.
 type catalogues struct {
 	current atomic.Pointer[catalogue]
-	mu      sync.Mutex // held during a load
-	loaded  time.Time
+	loading chan struct{}             // holds an element during a load
+	loaded  atomic.Pointer[time.Time] // when the last load ended, the zero time after expire
 }
 
 // reload reads the catalogue over c unless that was done within the last second. Callers
 // that come while a load is under way wait for it; each has a connection already, so
 // they cannot wait for each other's.
 func (s *catalogues) reload(c *conn) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if time.Since(s.loaded) < minReload {
+	select {
+	case s.loading <- struct{}{}:
+	case <-c.ctx.Done():
+		return neverStarted(c.ctx)
+	}
+	defer func() { <-s.loading }()
+	if s.fresh() {
 		return nil
 	}
+	ctx := c.ctx
+	limited, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	c.unwatch()
+	c.watch(limited)
+	defer func() {
+		c.unwatch()
+		c.watch(ctx)
+	}()
+	before := s.loaded.Load()
 	fresh, err := loadCatalogue(c.pg)
 	if err != nil {
-		return (&failure{err: err, ctx: c.ctx, readOnly: true}).classify()
+		return (&failure{err: err, ctx: limited, readOnly: true}).classify()
 	}
 	s.current.Store(fresh)
-	s.loaded = time.Now()
+	now := time.Now()
+	s.loaded.CompareAndSwap(before, &now) // else it has expired meanwhile
 	return nil
 }
 
-// fresh reports whether a reload would do nothing, after a load that is under way.
+// settle waits for the end of a load that is under way.
+func (s *catalogues) settle(ctx context.Context) error {
+	select {
+	case s.loading <- struct{}{}:
+		<-s.loading
+		return nil
+	case <-ctx.Done():
+		return neverStarted(ctx)
+	}
+}
+
+// fresh reports whether a reload would do nothing.
 func (s *catalogues) fresh() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return time.Since(s.loaded) < minReload
+	loaded := s.loaded.Load()
+	return loaded != nil && time.Since(*loaded) < minReload
 }
 
 // expire makes the next miss reload at once, after a statement that may have changed the
 // schema.
-func (s *catalogues) expire() {
-	s.mu.Lock()
-	s.loaded = time.Time{}
-	s.mu.Unlock()
-}
+func (s *catalogues) expire() { s.loaded.Store(new(time.Time)) }

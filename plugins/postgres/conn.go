@@ -63,11 +63,17 @@ func (db *database) acquire(ctx context.Context) (*conn, error) {
 		c = &conn{pg: pg, db: db, statements: map[string]*list.Element{}, ended: make(chan struct{}), canceled: make(chan struct{})}
 		pg.CustomData()[connKey] = c
 	}
-	c.pooled, c.ctx = pooled, ctx
+	c.pooled = pooled
+	c.watch(ctx)
+	return c, nil
+}
+
+// watch cancels what runs when ctx ends, until unwatch.
+func (c *conn) watch(ctx context.Context) {
+	c.ctx = ctx
 	if c.watched = ctx.Done() != nil; c.watched {
 		c.stopWatch = context.AfterFunc(ctx, c.cancel)
 	}
-	return c, nil
 }
 
 // release gives the connection back to the pool, which closes it if it is broken.
@@ -105,7 +111,7 @@ func (c *conn) reset() {
 	}
 }
 
-// unwatch ends the watch that acquire began. No cancel request is on its way any more when
+// unwatch ends the watch. No cancel request is on its way any more when
 // it returns.
 func (c *conn) unwatch() {
 	if !c.watched {

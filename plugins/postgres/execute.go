@@ -233,6 +233,9 @@ const smallPayload = 1 << 20
 // fewRows reports whether a write is bound to return so few rows that they pass the
 // call's bounds: it can then be committed before its rows are read, in one round trip.
 func fewRows(s *sdk.Statement, o sdk.ResultOptions) bool {
+	if s.Conflict != nil && s.Conflict.Update { // it returns the rows that were there, of any size
+		return false
+	}
 	if len(s.Key) > 0 {
 		return true
 	}
@@ -260,6 +263,8 @@ func (c *conn) write(q *sqlbuild.Query, rows *sdk.Rows) error {
 	if stopped != nil { // against all odds; see fewRows
 		e := *sdk.AsError(stopped)
 		e.Executed = sdk.ExecutedYes
+		e.Message = "the rows were written but are too many or too large to be returned"
+		e.Hint = "do not write them again: read them, or fewer columns of them"
 		return &e
 	}
 	setAffected(rows, tag)

@@ -203,13 +203,15 @@ func TestStopEarly(t *testing.T) {
 	db := openURI(t, uri, map[string]any{"max_connections": 1})
 	pid := must(t, db, sqlText("select pg_backend_pid() as pid")).body
 	endless := sqlText("select 'marker_stop' as a, generate_series(1, 1000000000) as n where $1::int = 1", text("1"))
+	read := endless
+	read.SQL.Intent = sdk.IntentRead
 
 	gone := fmt.Errorf("the reader is gone")
 	rows := sdk.NewRows(sdk.ResultOptions{}, func(*sdk.Chunk) error { return gone })
 	if err := db.Execute(t.Context(), &sdk.Call{Statements: []sdk.Statement{endless}}, rows); err != gone {
 		t.Errorf("got %v", err)
 	}
-	if a := must(t, db, endless, sdk.ResultOptions{MaxRows: 1, CapRows: true}); a.body != `[{"a":"marker_stop","n":1}]` {
+	if a := must(t, db, read, sdk.ResultOptions{MaxRows: 1, CapRows: true}); a.body != `[{"a":"marker_stop","n":1}]` {
 		t.Error(a.body)
 	}
 	_, err := execute(t.Context(), db, endless, sdk.ResultOptions{MaxRows: 1})
@@ -343,4 +345,43 @@ func TestStatementTimeout(t *testing.T) {
 		_, err := execute(t.Context(), db, sqlText("set statement_timeout = 20; select pg_sleep(60)"))
 		return err
 	}(), sdk.Timeout, "statement_timeout")
+}
+
+// TestStuckLoad: a call that waits for another's load of the catalogue can be cancelled,
+// and a text that changes the schema does not wait for it.
+func TestStuckLoad(t *testing.T) {
+	db := openTest(t, nil, peopleSetup)
+	db.catalogues.loading <- struct{}{}
+	must(t, db, sqlText("create table newer (id int)"))
+	missed := sdk.Statement{Verb: sdk.Select, Table: table("newer")}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	a, err := execute(ctx, db, missed)
+	e := wantError(t, a, err, sdk.Timeout, "deadline_exceeded")
+	if e.Executed != sdk.ExecutedNo {
+		t.Errorf("executed %v", e.Executed)
+	}
+	<-db.catalogues.loading
+	if got := must(t, db, missed).body; got != "[]" {
+		t.Error(got)
+	}
+}
+
+// TestCancelAfterLoad: a load gives the connection back to the watch of its call.
+func TestCancelAfterLoad(t *testing.T) {
+	db := openTest(t, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	c, err := db.acquire(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.release()
+	db.catalogues.expire()
+	if err := db.catalogues.reload(c); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	err = c.failed(c.pg.Exec(context.Background(), "select pg_sleep(60)").Close(), true)
+	wantError(t, answer{}, err, sdk.Canceled, "canceled")
 }

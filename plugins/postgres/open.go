@@ -58,7 +58,8 @@ func open(ctx context.Context, config Config) (*database, error) {
 	}
 	db := &database{
 		pool: pool, slots: make(chan struct{}, config.MaxConnections), acquireTimeout: config.AcquireTimeout,
-		caching: config.StatementCache != "off",
+		caching:    config.StatementCache != "off",
+		catalogues: catalogues{loading: make(chan struct{}, 1)},
 	}
 	if err := db.reload(ctx); err != nil {
 		pool.Close()
@@ -104,6 +105,8 @@ func poolConfig(config Config) (*pgxpool.Config, error) {
 	// The encoder reads these forms.
 	params["client_encoding"] = "UTF8"
 	params["DateStyle"] = "ISO"
+	// And readScript takes a backslash for itself.
+	params["standard_conforming_strings"] = "on"
 	if config.StatementCache != "off" { // PgBouncer refuses parameters it does not track
 		params["IntervalStyle"] = "postgres"
 		params["bytea_output"] = "hex"
@@ -113,7 +116,11 @@ func poolConfig(config Config) (*pgxpool.Config, error) {
 
 // reload reads the catalogue over a connection of its own.
 func (db *database) reload(ctx context.Context) error {
-	if db.catalogues.fresh() { // not to wait for others' loads with a connection in hand
+	// Not to wait for others' loads with a connection in hand.
+	if err := db.catalogues.settle(ctx); err != nil {
+		return err
+	}
+	if db.catalogues.fresh() {
 		return nil
 	}
 	c, err := db.acquire(ctx)

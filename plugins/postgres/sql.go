@@ -119,7 +119,10 @@ func (c *conn) runIn(t *transaction, text *script, rows *sdk.Rows) error {
 		if i < len(t.steps)-1 {
 			return nil
 		}
-		return r.stream(rows)
+		if t.readOnly {
+			return r.stream(rows)
+		}
+		return unlessCapped(r.stream(rows)) // see finishSQL
 	})
 	if err = unlessCapped(err); err != nil {
 		return err
@@ -148,15 +151,17 @@ func (c *conn) runAlone(s *step, text *script, rows *sdk.Rows) error {
 	return err
 }
 
-// finishSQL streams a result. What may be a write is held until it is committed.
+// finishSQL streams a result. What may be a write is held until it is committed. A query
+// may write too, so it runs to its end even if fewer rows are asked for: interrupted, it
+// would be undone.
 func (c *conn) finishSQL(r *result, text *script, rows *sdk.Rows) error {
 	if !text.query {
 		rows.Hold()
 	}
-	if stopped := r.stream(rows); stopped != nil {
+	if stopped := unlessCapped(r.stream(rows)); stopped != nil {
 		c.interrupt()
 		_, _ = r.rr.Close()
-		return unlessCapped(stopped)
+		return stopped
 	}
 	tag, err := r.rr.Close()
 	if err != nil {

@@ -195,3 +195,28 @@ func TestSessionIsClean(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestCappedQueryWrites: a query that writes is not undone when fewer rows are asked for.
+func TestCappedQueryWrites(t *testing.T) {
+	db := openTest(t, nil, `create schema other; create table log (n int);
+		create function write(n int) returns int language sql as 'insert into public.log values (n) returning n'`)
+	for _, schema := range []string{"", "other"} {
+		s := sdk.Statement{Verb: sdk.SQL, SQL: sdk.SQLText{Text: "select write(n) as n from generate_series(1, 20000) n", Schema: schema}}
+		if a := must(t, db, s, sdk.ResultOptions{MaxRows: 1, CapRows: true}); a.body != `[{"n":1}]` {
+			t.Errorf("schema %q: %s", schema, a.body)
+		}
+	}
+	if got := must(t, db, sdk.Statement{Verb: sdk.Count, Table: table("log")}).body; got != "40000" {
+		t.Error(got)
+	}
+}
+
+// TestBackslashes: the texts are read as readScript reads them, whatever the uri says.
+func TestBackslashes(t *testing.T) {
+	for _, cache := range []string{"prepare", "off"} {
+		db := openURI(t, withParam(t, testenv.Database(t), "standard_conforming_strings", "off"), map[string]any{"statement_cache": cache})
+		if got := must(t, db, sqlText(`select '\' as a, ';' as b`)).body; got != `[{"a":"\\","b":";"}]` {
+			t.Errorf("%s: %s", cache, got)
+		}
+	}
+}

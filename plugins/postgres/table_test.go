@@ -142,6 +142,29 @@ func TestWriteBounds(t *testing.T) {
 	}
 }
 
+// TestUpsertBounds: an upsert returns the rows that were there, which may be too large.
+func TestUpsertBounds(t *testing.T) {
+	db := openTest(t, nil, "create table wide (id int primary key, n int, data text); insert into wide select i, 0, repeat('x', 12 << 20) from generate_series(1, 6) i")
+	upsert := sdk.Statement{
+		Verb: sdk.Insert, Table: table("wide"), Conflict: &sdk.OnConflict{Update: true}, Returning: sdk.ReturnSelection,
+		Rows: sdk.Rowset{Payload: []byte(`[{"id":1,"n":1},{"id":2,"n":1},{"id":3,"n":1},{"id":4,"n":1},{"id":5,"n":1},{"id":6,"n":1}]`), Columns: []string{"id", "n"}},
+	}
+	a, err := execute(t.Context(), db, upsert)
+	e := wantError(t, a, err, sdk.Invalid, "returned_rows_too_large")
+	if got := must(t, db, sqlText("select sum(n) as n from wide")).body; e.Executed != sdk.ExecutedNo || got != `[{"n":0}]` {
+		t.Errorf("executed %v, %s", e.Executed, got)
+	}
+	// A row named by its key is committed before it is known to be too large.
+	a, err = execute(t.Context(), db, sdk.Statement{
+		Verb: sdk.Update, Table: table("wide"), Key: []sdk.Value{{Text: "1"}}, Returning: sdk.ReturnSelection,
+		Set: []sdk.SetItem{{Column: "n", Value: sdk.Value{Hint: sdk.Number, Text: "1"}}},
+	}, sdk.ResultOptions{MaxBytes: 1000})
+	e = wantError(t, a, err, sdk.Invalid, "returned_rows_too_large")
+	if got := must(t, db, sqlText("select sum(n) as n from wide")).body; e.Executed != sdk.ExecutedYes || !strings.Contains(e.Message, "were written") || got != `[{"n":1}]` {
+		t.Errorf("executed %v, %q, %s", e.Executed, e.Message, got)
+	}
+}
+
 func ids(n int) string {
 	list := make([]string, n)
 	for i := range list {
