@@ -72,6 +72,7 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		Logger:    o.Logger.Named("http"),
 		Registry:  g.metrics,
 		BodyLimit: c.API.BodyLimit,
+		AnyOrigin: c.API.AllowOpen,
 	})
 	if err != nil {
 		return nil, errors.Join(err, g.Close(ctx))

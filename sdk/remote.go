@@ -167,7 +167,8 @@ func lost(ctx context.Context, err error, executed Executed) *Error {
 	return e
 }
 
-func (r *Remote) acquire() (*session, error) {
+// acquire takes an idle session or opens one.
+func (r *Remote) acquire(call context.Context) (*session, error) {
 	r.mu.Lock()
 	if n := len(r.idle); n > 0 {
 		s := r.idle[n-1]
@@ -183,7 +184,11 @@ func (r *Remote) acquire() (*session, error) {
 	// A session outlives its calls: its context is its own.
 	ctx, cancel := context.WithCancel(context.Background())
 	backend := r.backends[int(r.nextConn.Add(1))%len(r.backends)]
+	stop := context.AfterFunc(call, cancel) // while it is being opened, the call's end is its end
 	stream, err := backend.Session(ctx)
+	if !stop() && err == nil {
+		err = context.Cause(call)
+	}
 	if err != nil {
 		cancel()
 		return nil, err
@@ -220,21 +225,22 @@ func (r *Remote) Execute(ctx context.Context, call *Call) (*Answer, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, lost(ctx, err, ExecutedNo)
 	}
-	s, err := r.acquire()
+	s, err := r.acquire(ctx)
 	if err != nil {
 		return nil, lost(ctx, err, ExecutedNo)
 	}
 	call.ID = r.nextID.Add(1)
+	a := &Answer{remote: r, session: s, ctx: ctx, id: call.ID}
+	if ctx.Done() != nil {
+		a.stop = context.AfterFunc(ctx, a.cancel) // before send, which waits for a plugin that does not read
+	}
 	if err := send(s, call); err != nil {
 		if errors.Is(err, io.EOF) { // the reason is the stream's status
 			err = s.stream.RecvMsg(new(Chunk))
 		}
-		s.cancel()
-		return nil, lost(ctx, err, ExecutedNo)
-	}
-	a := &Answer{remote: r, session: s, ctx: ctx, id: call.ID}
-	if ctx.Done() != nil {
-		a.stop = context.AfterFunc(ctx, a.cancel)
+		a.err = lost(ctx, err, ExecutedNo)
+		a.Close()
+		return nil, a.err
 	}
 	if err := a.receive(); err != nil {
 		a.Close()

@@ -6,12 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/athena-gateway/athena/sdk/pluginpb"
 )
 
 // echo is a small backend: its table's name says what to do.
@@ -241,4 +246,55 @@ func BenchmarkHopInProcess(b *testing.B) {
 			a.Close()
 		}
 	})
+}
+
+// deafPlugin accepts sessions and never reads them, as a frozen process does.
+type deafPlugin struct {
+	pluginpb.UnimplementedBackendServer
+}
+
+func (deafPlugin) Session(stream grpc.BidiStreamingServer[pluginpb.CallOrPart, pluginpb.Chunk]) error {
+	<-stream.Context().Done()
+	return nil
+}
+
+// A call that cannot be sent ends with its context.
+func TestRemoteSendEnds(t *testing.T) {
+	server := grpc.NewServer(serverOptions()...)
+	pluginpb.RegisterBackendServer(server, deafPlugin{})
+	listener := bufconn.Listen(64 << 10)
+	go server.Serve(listener)
+	defer server.Stop()
+	conn, err := grpc.NewClient("passthrough:memory", append(DialOptions(),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	remote := NewRemote(conn)
+	defer remote.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	call := askFor("payload")
+	call.Statements[0].Rows.Payload = make([]byte, 8<<20)
+	started := time.Now()
+	_, err = remote.Execute(ctx, call)
+	if e := AsError(err); e == nil || e.Kind != Timeout || e.Executed != ExecutedNo {
+		t.Errorf("got %v", err)
+	}
+	if took := time.Since(started); took > 2*cancelGrace {
+		t.Errorf("it took %s", took)
+	}
+}
+
+// A body longer than a message arrives whole.
+func TestRemoteHugeRow(t *testing.T) {
+	remote := startEcho(t)
+	call := askFor(strings.Repeat("x", 2*maxBody+5))
+	a, err := remote.Execute(t.Context(), call)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body, err := readAll(a); err != nil || len(body) != 2*maxBody+5+len(`[{"name":""}]`) {
+		t.Errorf("%d bytes, %v", len(body), err)
+	}
 }

@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,10 @@ import (
 // What the plugin logs through hclog's default logger reaches the gateway's log, secrets
 // of opened configs removed.
 func Serve(p Plugin) {
+	if p.Backend == nil {
+		fmt.Fprintln(os.Stderr, "sdk.Serve: the plugin has no Backend: make one with sdk.NewBackend")
+		os.Exit(1)
+	}
 	s := newServer(p)
 	logger := hclog.New(&hclog.LoggerOptions{
 		Name: p.Name, Level: hclog.Debug, JSONFormat: true,
@@ -65,6 +70,9 @@ func watchLifeline() {
 // InProcess serves p in this process over an in-memory connection: the same code and the
 // same bytes as between processes. The function returned ends it.
 func InProcess(p Plugin) (*Remote, func(), error) {
+	if p.Backend == nil {
+		return nil, nil, errors.New("the plugin has no Backend: make one with sdk.NewBackend")
+	}
 	s := newServer(p)
 	grpcServer := grpc.NewServer(serverOptions()...)
 	s.register(grpcServer)
@@ -129,9 +137,7 @@ func newServer(p Plugin) *server {
 
 func (s *server) register(g *grpc.Server) {
 	pluginpb.RegisterPluginServer(g, s)
-	if s.plugin.Backend != nil {
-		pluginpb.RegisterBackendServer(g, s)
-	}
+	pluginpb.RegisterBackendServer(g, s)
 }
 
 func (s *server) closeAll() {
@@ -141,7 +147,7 @@ func (s *server) closeAll() {
 	s.mu.Unlock()
 	for _, o := range instances {
 		o.calls.Wait()
-		_ = o.Close()
+		_ = closeSafely(o)
 	}
 }
 
@@ -163,7 +169,7 @@ func (s *server) OpenInstance(ctx context.Context, r *pluginpb.OpenInstanceReque
 		return &pluginpb.OpenInstanceResponse{Error: s.redact(AsError(err)).toProto()}, nil
 	}
 	if err := ctx.Err(); err != nil { // nobody will ever ask for it
-		_ = instance.Close()
+		_ = closeSafely(instance)
 		return nil, err
 	}
 	o := &openInstance{Instance: instance, capabilities: backend.capabilities}
@@ -173,7 +179,7 @@ func (s *server) OpenInstance(ctx context.Context, r *pluginpb.OpenInstanceReque
 	s.instances[key] = o
 	s.mu.Unlock()
 	if old != nil {
-		go func() { old.calls.Wait(); _ = old.Close() }()
+		go func() { old.calls.Wait(); _ = closeSafely(old) }()
 	}
 	return &pluginpb.OpenInstanceResponse{Capabilities: o.capabilities.toProto()}, nil
 }
@@ -181,6 +187,11 @@ func (s *server) OpenInstance(ctx context.Context, r *pluginpb.OpenInstanceReque
 func openSafely(ctx context.Context, b *Backend, config []byte) (instance Instance, err error) {
 	defer recoverTo(&err)
 	return b.open(ctx, config)
+}
+
+func closeSafely(i Instance) (err error) {
+	defer recoverTo(&err)
+	return i.Close()
 }
 
 // recoverTo turns a panic of the author's code into an error of one call.
@@ -201,7 +212,7 @@ func (s *server) CloseInstance(_ context.Context, r *pluginpb.CloseInstanceReque
 		return &pluginpb.CloseInstanceResponse{}, nil
 	}
 	o.calls.Wait()
-	if err := o.Close(); err != nil {
+	if err := closeSafely(o); err != nil {
 		return &pluginpb.CloseInstanceResponse{Error: s.redact(AsError(err)).toProto()}, nil
 	}
 	return &pluginpb.CloseInstanceResponse{}, nil
@@ -425,7 +436,11 @@ func sendChunk(stream grpc.ServerStream, c *Chunk) error {
 		if err := stream.SendMsg(first); err != nil {
 			return err
 		}
-		c = &Chunk{Statement: c.Statement, Tail: c.Tail, Body: c.Body[maxBody:], last: c.last}
+		rest := c.Body[maxBody:]
+		if len(rest) <= maxBody { // the last part may be pooled, and must not pin the others
+			rest = bytes.Clone(rest)
+		}
+		c = &Chunk{Statement: c.Statement, Tail: c.Tail, Body: rest, last: c.last}
 	}
 	return stream.SendMsg(c)
 }

@@ -187,6 +187,9 @@ func (c *Config) resolve(executable string) error {
 	default:
 		return errors.New("ledger.uri: want sqlite://PATH or postgres://USER:PASSWORD@HOST/DATABASE")
 	}
+	if c.Plugins.Verify != "dev" {
+		c.Warnings = append(c.Warnings, fmt.Sprintf("plugins.verify: %s has no effect yet: plugins are not checked", c.Plugins.Verify))
+	}
 	if name := c.Gateway.DefaultClient; name != "" {
 		if !clientName.MatchString(name) {
 			return fmt.Errorf("gateway.default_client: want a client's name, %s", clientNameRule)

@@ -314,9 +314,9 @@ func checkFilter(t *testing.T, f *sdk.Filter, depth int) {
 	}
 }
 
-// FuzzPayload decodes bodies: what is accepted is a sound statement, and what is no JSON
+// FuzzInjectionBody decodes bodies: what is accepted is a sound statement, and what is no JSON
 // is never accepted.
-func FuzzPayload(f *testing.F) {
+func FuzzInjectionBody(f *testing.F) {
 	recorded, err := os.ReadFile("testdata/recorded.txt")
 	if err != nil {
 		f.Fatal(err)

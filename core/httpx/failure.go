@@ -131,7 +131,9 @@ func (f *failure) appendData(dst []byte, operation string, writes bool) []byte {
 		dst = member(dst, name, value)
 	}
 	text("operation", operation)
-	if writes && f.status >= 499 { // otherwise it was refused, and that is said
+	// A refusal says by its status that nothing was done; a database may have done a part.
+	partly := f.Executed == sdk.ExecutedYes || f.Source == sdk.FromDownstream && f.Executed == sdk.ExecutedUnknown
+	if writes && (f.status >= 499 || partly) {
 		text("executed", [...]string{sdk.ExecutedUnknown: "unknown", sdk.ExecutedNo: "no", sdk.ExecutedYes: "yes"}[min(f.Executed, sdk.ExecutedYes)])
 	}
 	if !f.masked() {

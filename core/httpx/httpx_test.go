@@ -125,7 +125,9 @@ func TestErrorEnvelope(t *testing.T) {
 	}{
 		{"invalid", sdk.E(sdk.Invalid, "missing_table_name", "table_name is missing").WithHint("add it"), false, 400, "",
 			`{"status":"error","code":"missing_table_name","message":"table_name is missing","error":"table_name is missing","hint":"add it","data":{"operation":"test"}}`},
-		{"constraint", &sdk.Error{Kind: sdk.Conflict, Reason: "unique_violation", Source: sdk.FromDownstream, Code: "23505",
+		{"half done", &sdk.Error{Kind: sdk.Conflict, Reason: "unique_violation", Source: sdk.FromDownstream, Message: "duplicate"}, true, 409, "",
+			`{"status":"error","code":"unique_violation","message":"duplicate","error":"duplicate","data":{"operation":"test","executed":"unknown"}}`},
+		{"constraint", &sdk.Error{Kind: sdk.Conflict, Reason: "unique_violation", Source: sdk.FromDownstream, Executed: sdk.ExecutedNo, Code: "23505",
 			Message: `duplicate key value violates unique constraint "users_email_key"`, Detail: "Key (email)=(a) already exists.", Table: "users", Constraint: "users_email_key"}, true, 409, "",
 			`{"status":"error","code":"unique_violation","message":"duplicate key value violates unique constraint \"users_email_key\"",
 			"error":"duplicate key value violates unique constraint \"users_email_key\": Key (email)=(a) already exists.","details":"Key (email)=(a) already exists.",
@@ -295,6 +297,58 @@ func TestRoutesAreChecked(t *testing.T) {
 		if _, err := New(Options{Routes: routes}); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
+	}
+}
+
+// TestOrigins: without API keys, no web page of another site reaches a database.
+func TestOrigins(t *testing.T) {
+	ok := func(*Request) (*Response, error) { return OK("done", nil) }
+	routes := []Route{{Method: "POST", Path: "/x", Guard: Key, Handle: ok}, route("/public", ok)}
+	_, url := start(t, Options{Routes: routes})
+	_, open := start(t, Options{Routes: routes, AnyOrigin: true})
+	for _, c := range []struct {
+		name, value string
+		code        string // "": accepted
+	}{
+		{"X-Nothing", "x", ""},
+		{"Sec-Fetch-Site", "same-origin", ""},
+		{"Sec-Fetch-Site", "none", ""},
+		{"Sec-Fetch-Mode", "cors", ""}, // what Node sends
+		{"Origin", url, ""},
+		{"Host", "localhost:4052", ""},
+		{"Host", "[::1]:4052", ""},
+		{"Sec-Fetch-Site", "cross-site", "cross_site_request"},
+		{"Sec-Fetch-Site", "same-site", "cross_site_request"},
+		{"Origin", "http://evil.example", "cross_site_request"},
+		{"Origin", "null", "cross_site_request"},
+		{"Host", "rebound.example:4052", "host_not_allowed"},
+	} {
+		for _, server := range []string{url, open} {
+			request, err := http.NewRequest("POST", server+"/x", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.Header.Set(c.name, c.value)
+			if c.name == "Host" {
+				request.Host = c.value
+			}
+			response, err := http.DefaultClient.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, _ := io.ReadAll(response.Body)
+			response.Body.Close()
+			want := 200
+			if c.code != "" && server == url {
+				want = 403
+			}
+			if response.StatusCode != want || want == 403 && !strings.Contains(string(body), c.code) {
+				t.Errorf("%s %s: %d %s, want %d %s", c.name, c.value, response.StatusCode, body, want, c.code)
+			}
+		}
+	}
+	if a := call(t, "POST", url+"/public", "", "Sec-Fetch-Site", "cross-site"); a.status != 200 {
+		t.Errorf("a public route: %d", a.status)
 	}
 }
 

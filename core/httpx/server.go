@@ -30,8 +30,12 @@ type Options struct {
 
 	BodyLimit     int           // bytes of a request body [64 MiB - 1 MiB]
 	HeaderTimeout time.Duration // for a request's head, and for a small body [10s]
-	IdleTimeout   time.Duration // between requests of a connection [120s]
-	WriteTimeout  time.Duration // without progress, not for the whole answer [30s]
+	// AnyOrigin lets web pages of other sites, and requests for other host names, reach
+	// routes that ask for no key.
+	AnyOrigin bool
+
+	IdleTimeout  time.Duration // between requests of a connection [120s]
+	WriteTimeout time.Duration // without progress, not for the whole answer [30s]
 }
 
 // slowestUpload bounds the time for a request body: bytes per second below which a
@@ -261,10 +265,38 @@ func (s *Server) authorize(r *Request) error {
 		return s.options.Authorize(r, r.route.Guard)
 	}
 	if r.route.Guard == Key {
-		return nil
+		return s.sameOrigin(r)
 	}
 	return sdk.E(sdk.Unauthenticated, "admin_key_required", "this route is for operators").
 		WithHint("configure an admin key and send it as X-Athena-Key")
+}
+
+// sameOrigin protects routes that ask for no key from web pages: a browser on this machine
+// can reach what listens on the loopback, for whatever page it shows. A page of another
+// site gives itself away by its Origin, one that had its own name point here by its Host.
+func (s *Server) sameOrigin(r *Request) error {
+	if s.options.AnyOrigin {
+		return nil
+	}
+	const hint = "call from a program or from a page of the gateway itself, or set api.allow_open: true if something in front of the gateway checks who asks"
+	host := string(r.fctx.Host())
+	if site := r.Header("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {
+		return sdk.E(sdk.Forbidden, "cross_site_request", "web pages of other sites may not use this gateway").WithHint(hint)
+	}
+	if origin := r.Header("Origin"); origin != "" {
+		if _, from, _ := strings.Cut(origin, "://"); !strings.EqualFold(from, host) {
+			return sdk.E(sdk.Forbidden, "cross_site_request", "web pages of other sites may not use this gateway").WithHint(hint)
+		}
+	}
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	name = strings.Trim(name, "[]")
+	if ip := net.ParseIP(name); ip != nil || strings.EqualFold(name, "localhost") || name == "" {
+		return nil
+	}
+	return sdk.E(sdk.Forbidden, "host_not_allowed", "the gateway is asked for by a host name that is not its own").WithHint(hint)
 }
 
 // end closes the books of a request, once.

@@ -88,9 +88,9 @@ func fuzzTable(schema, name, a, b string, class Class, typ string) *Table {
 		{Name: a, Type: typ, Class: class, HasDefault: true}, {Name: b, Type: "text", Class: ClassText, HasDefault: true, Default: "now()"}}}
 }
 
-// FuzzShape holds that neither names nor values change what a statement's text is but
+// FuzzInjectionText holds that neither names nor values change what a statement's text is but
 // for the names in quotes, and that values only ever are arguments.
-func FuzzShape(f *testing.F) {
+func FuzzInjectionText(f *testing.F) {
 	for _, s := range []string{`x`, `"; DROP TABLE t; --`, `'); DELETE FROM t; --`, `\"`, `a""b`, "$1", "?1", "/*", "名", `$."a"`, `[0]`, `\' OR 1=1`} {
 		f.Add(s, "b", s, "s", "t", s)
 		f.Add("a", s, "alias", s, s, "1")
