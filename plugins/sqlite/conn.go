@@ -23,8 +23,9 @@ const maxStatements = 128
 type conn struct {
 	driver.Conn
 	statements map[string]driver.Stmt
-	handle     uintptr // sqlite3*
-	spoiled    bool    // its state may not be what the next call expects
+	handle     uintptr       // sqlite3*
+	thread     reflect.Value // the thread state that setting a limit takes
+	spoiled    bool          // its state may not be what the next call expects
 }
 
 var _ driver.Validator = (*conn)(nil)
@@ -39,21 +40,34 @@ func openPool(dsn string, size int) *sql.DB {
 
 type connector struct{ dsn string }
 
-func (c connector) Driver() driver.Driver { return &sqlite.Driver{} }
+func (connector) Driver() driver.Driver { return &sqlite.Driver{} }
 
-func (c connector) Connect(context.Context) (driver.Conn, error) {
-	inner, err := c.Driver().Open(c.dsn)
+func (f connector) Connect(context.Context) (driver.Conn, error) {
+	inner, err := f.Driver().Open(f.dsn)
 	if err != nil {
 		return nil, err
 	}
 	// The driver interrupts a statement while it looks for the first row, not for the
 	// later ones, and keeps the handle that interrupting takes to itself.
 	handle := reflect.ValueOf(inner).Elem().FieldByName("db")
-	if handle.Kind() != reflect.Uintptr {
+	thread := reflect.ValueOf(inner).Elem().FieldByName("tls")
+	if handle.Kind() != reflect.Uintptr || !thread.IsValid() || thread.Type() != limit.Type().In(0) {
 		return nil, errors.Join(errors.New("this SQLite driver has no handle to interrupt"), inner.Close())
 	}
-	return &conn{Conn: inner, statements: map[string]driver.Stmt{}, handle: uintptr(handle.Uint())}, nil
+	c := &conn{Conn: inner, statements: map[string]driver.Stmt{}, handle: uintptr(handle.Uint()),
+		thread: reflect.NewAt(thread.Type(), thread.Addr().UnsafePointer()).Elem()}
+	c.attachable(0)
+	return c, nil
 }
+
+// attachable sets how many other files the connection may attach. It is none, so that no
+// SQL text reaches another file, except while VACUUM attaches its temporary one.
+func (c *conn) attachable(files int32) {
+	limit.Call([]reflect.Value{c.thread, reflect.ValueOf(c.handle), reflect.ValueOf(int32(sqlite3.SQLITE_LIMIT_ATTACHED)), reflect.ValueOf(files)})
+}
+
+// limit is sqlite3_limit. The driver's own Limit takes none but its own connections.
+var limit = reflect.ValueOf(sqlite3.Xsqlite3_limit)
 
 // IsValid keeps conns in the pool, or throws them away, after each use.
 func (c *conn) IsValid() bool { return !c.spoiled && c.Conn.(driver.Validator).IsValid() }

@@ -42,7 +42,7 @@ func TestErrors(t *testing.T) {
 		{sqlText("SELECT p.nmae FROM planets p"), sdk.Invalid, "undefined_column", sdk.Error{Code: "1", Column: "nmae", Message: "no such column: p.nmae", Hint: `did you mean "name"?`}},
 		{sqlText("INSERT INTO planets(nmae) VALUES (1)"), sdk.Invalid, "undefined_column", sdk.Error{Code: "1", Column: "nmae", Message: "table planets has no column named nmae", Hint: `did you mean "name"?`}},
 		{sqlText("SELECT nowhere()"), sdk.Invalid, "undefined_function", sdk.Error{Code: "1", Message: "no such function: nowhere"}},
-		{sqlText("SELEC 1"), sdk.Invalid, "syntax_error", sdk.Error{Code: "1", Message: `near "SELEC": syntax error`}},
+		{sqlText("SELEC 1"), sdk.Invalid, "syntax_error", sdk.Error{Message: `near "SELEC": syntax error`, Hint: "begin each statement with a word such as SELECT or INSERT"}},
 		{sqlText("SELECT 'x"), sdk.Invalid, "syntax_error", sdk.Error{Code: "1", Message: `unrecognized token: "'x"`}},
 		{sqlText("SELECT (1"), sdk.Invalid, "syntax_error", sdk.Error{Code: "1", Message: "incomplete input"}},
 		{sqlText("ATTACH '/tmp/x.db' AS x"), sdk.Forbidden, "other_files", sdk.Error{Message: "ATTACH reaches files beside the database and is refused", Hint: "register the other file as a client of its own"}},

@@ -314,6 +314,10 @@ func (x *execution) text(ctx context.Context, index int) (int64, error) {
 		if i != last {
 			begin, row = nil, nil
 		}
+		if one.first == "VACUUM" {
+			x.c.attachable(1)
+			defer x.c.attachable(0) // it is alone
+		}
 		if err := capped(x.c.query(ctx, text, args, begin, row)); err != nil {
 			return 0, err
 		}

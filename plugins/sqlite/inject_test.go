@@ -13,7 +13,7 @@ import (
 // FuzzInjection puts a name and a value wherever a statement takes one. On a real file
 // neither may change the schema, or another row than the one that was named.
 func FuzzInjection(f *testing.F) {
-	for _, s := range []string{"plain", `'; DROP TABLE t; --`, `"; DELETE FROM t; --`, `x" OR "1"="1`, "?1", "$1", `a"b`, "[0]", `$."v"`, "_", "rowid", "\x00", "名 \\ \n", `{"a":1}`, "%", "\xff", "1e400", "9007199254740993"} {
+	for _, s := range []string{"plain", `'; DROP TABLE t; --`, `"; DELETE FROM t; --`, `x" OR "1"="1`, "?1", "$1", `a"b`, "[0]", `$."v"`, "_", "rowid", "\x00", "名 \\ \n", `{"a":1}`, "%", "\xff", "1e400", "9007199254740993", "\ufeff", "\ufeffATTACH 'x' AS y", "\"; \ufeffCOMMIT; --", "@x('); COMMIT; --"} {
 		f.Add(s, s)
 		f.Add("v", s)
 	}

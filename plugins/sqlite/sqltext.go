@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/athena-gateway/athena/sdk"
@@ -97,8 +98,12 @@ func newStatement(text string, words []string) (sqlStatement, error) {
 		return false
 	}
 	switch s.first {
-	case "SELECT", "VALUES", "EXPLAIN":
+	case "SELECT", "VALUES":
 		s.read, s.query = true, true
+	case "EXPLAIN":
+		// Explaining a PRAGMA may set it: some act when they are prepared.
+		s.query, s.spoils = true, has("PRAGMA")
+		s.read = !s.spoils
 	case "WITH":
 		s.query = !has("INSERT") && !has("UPDATE") && !has("DELETE") && !has("REPLACE") || has("RETURNING")
 		s.read = s.query && !has("RETURNING")
@@ -121,6 +126,10 @@ func newStatement(text string, words []string) (sqlStatement, error) {
 		s.spoils = has("TEMP") || has("TEMPORARY") || has("TEMP_SCHEMA")
 	case "INSERT", "REPLACE", "UPDATE", "DELETE":
 		s.query, s.counts = has("RETURNING"), true
+	case "ALTER", "ANALYZE", "REINDEX":
+	default: // whatever SQLite would make of it, it is not known here what it does
+		return s, sdk.E(sdk.Invalid, "syntax_error", fmt.Sprintf("near %q: syntax error", s.first)).
+			WithHint("begin each statement with a word such as SELECT or INSERT")
 	}
 	return s, nil
 }
@@ -151,12 +160,18 @@ const (
 	tokenWord
 )
 
-// token returns the index behind the token that begins at i. A quoted token that does
-// not end goes on to the end of the text.
+// byteOrderMark is white space to SQLite where a token may begin; inside a word it is a
+// part of the word.
+const byteOrderMark = "\ufeff"
+
+// token returns the index behind the token that begins at i, as SQLite reads it. A quoted
+// token that does not end goes on to the end of the text.
 func token(text string, i int) (int, tokenKind) {
 	switch c := text[i]; {
 	case c == ' ' || c >= '\t' && c <= '\r':
 		return i + 1, tokenSpace
+	case strings.HasPrefix(text[i:], byteOrderMark):
+		return i + len(byteOrderMark), tokenSpace
 	case strings.HasPrefix(text[i:], "--"):
 		return behind(text, i+2, "\n"), tokenSpace
 	case strings.HasPrefix(text[i:], "/*"):
@@ -174,6 +189,8 @@ func token(text string, i int) (int, tokenKind) {
 			i++ // a doubled quote
 		}
 		return len(text), tokenOther
+	case c == '$' || c == '@' || c == ':' || c == '#':
+		return variable(text, i+1), tokenOther
 	case wordByte(c):
 		for i < len(text) && wordByte(text[i]) {
 			i++
@@ -182,6 +199,31 @@ func token(text string, i int) (int, tokenKind) {
 	default:
 		return i + 1, tokenOther
 	}
+}
+
+// variable is the index behind the named variable whose name begins at i. A name may end
+// with a parenthesis that holds anything but white space, even quotes: $a::b(';).
+func variable(text string, i int) int {
+	for start := i; i < len(text); {
+		switch {
+		case wordByte(text[i]):
+			i++
+		case strings.HasPrefix(text[i:], "::"):
+			i += 2
+		case text[i] == '(' && strings.Trim(text[start:i], ":") != "":
+			n := strings.IndexAny(text[i:], ") \t\n\v\f\r")
+			if n < 0 {
+				return len(text)
+			}
+			if text[i+n] == ')' {
+				n++
+			}
+			return i + n
+		default:
+			return i
+		}
+	}
+	return i
 }
 
 // behind is the index behind the next end in text from i on.

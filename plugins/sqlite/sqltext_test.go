@@ -41,7 +41,7 @@ func TestSplitSQL(t *testing.T) {
 func TestWhatStatementsDo(t *testing.T) {
 	const read, query, spoils, alone = 1, 2, 4, 8
 	for text, want := range map[string]int{
-		"select 1": read | query, "(values (1))": 0, "values (1)": read | query, "explain delete from t": read | query,
+		"select 1": read | query, "values (1)": read | query, "explain delete from t": read | query,
 		"with x as (select 1) select * from x":                    read | query,
 		"with x as (select 1) delete from t":                      0,
 		"with x as (select 1) insert into t select 1 returning a": query,
@@ -74,6 +74,7 @@ func TestWhatStatementsDo(t *testing.T) {
 		}
 	}
 	for text, reason := range map[string]string{"ATTACH 'x' AS y": "other_files", "vacuum into 'x'": "other_files", "detach y": "other_files",
+		"(values (1))": "syntax_error", "selec 1": "syntax_error", "\ufeffattach 'x' AS y": "other_files", "select 1;\ufeff commit": "transaction_control",
 		"commit": "transaction_control", "SELECT 1; begin": "transaction_control", "/**/rollback": "transaction_control"} {
 		if _, err := splitSQL(text); sdk.AsError(err) == nil || sdk.AsError(err).Reason != reason {
 			t.Errorf("%s: got %v, want %s", text, err, reason)
@@ -84,7 +85,8 @@ func TestWhatStatementsDo(t *testing.T) {
 // FuzzSplitSQL holds that a text's statements are its pieces, in order, and that what
 // lies between them is white space, comments and semicolons.
 func FuzzSplitSQL(f *testing.F) {
-	for _, s := range []string{"SELECT 1; SELECT ';'", "create trigger x begin select 1; end; select", "--\n;/*", "'", "\"a", "[;", "pragma", "pragma a.b(c)", "with\x00"} {
+	for _, s := range []string{"SELECT 1; SELECT ';'", "create trigger x begin select 1; end; select", "--\n;/*", "'", "\"a", "[;", "pragma", "pragma a.b(c)", "with\x00",
+		"\ufeffATTACH 'x' AS y", "\ufeffCOMMIT; \ufeffATTACH 'x' AS y", "\ufeffPRAGMA query_only = 0", "create trigger x begin select 1;\ufeffEND; select 2", "a\ufeffb", "SELECT @x('); COMMIT; --'"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
