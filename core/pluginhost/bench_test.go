@@ -3,6 +3,7 @@ package pluginhost
 import (
 	"context"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 // latency, and in cpu-us/op what gateway and plugin together spend on it. Both heaps are
 // tiny here and collected all the time, a third of the cost: GOGC reaches both processes.
 func BenchmarkHop(b *testing.B) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as the gateway runs
 	h := newHost(b, Options{Env: []string{"GOGC"}}, "db")
 	i := mustOpen(b, h, "db", "")
 	for _, callers := range []int{1, 16, 64} {
