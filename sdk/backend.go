@@ -41,7 +41,13 @@ type Capabilities struct {
 	Aggregates   bool
 	Explain      bool
 	Sessions     bool // role, settings, search path, time zone
+	CSV          bool // Insert of CSV
+	GeoJSON      bool // FormatGeoJSON
+	Raw          bool // FormatRaw
+	SQLHeaders   bool // ResultOptions.SQLHeaders
+	Positions    bool // Call.MinPosition, Tail.Position
 	Ping         bool // set by the SDK from the instance's type
+	Introspect   bool // likewise
 }
 
 // Backend opens instances of one kind of database. Make it with NewBackend.

@@ -19,11 +19,13 @@ func (c *Capabilities) check(call *Call) *Error {
 		return unsupported("session settings")
 	}
 	switch {
-	case call.Result.Format == FormatGeoJSON || call.Result.Format == FormatRaw:
-		return unsupported("this format of an answer")
-	case call.Result.SQLHeaders:
+	case call.Result.Format == FormatGeoJSON && !c.GeoJSON:
+		return unsupported("answers in GeoJSON")
+	case call.Result.Format == FormatRaw && !c.Raw:
+		return unsupported("answers of one column's bytes")
+	case call.Result.SQLHeaders && !c.SQLHeaders:
 		return unsupported("headers set by SQL")
-	case call.MinPosition != "":
+	case call.MinPosition != "" && !c.Positions:
 		return unsupported("waiting for a replication position")
 	}
 	for i := range call.Statements {
@@ -49,6 +51,8 @@ func (c *Capabilities) checkStatement(s *Statement) *Error {
 		return unsupported("upserts")
 	case s.Explain != nil && !c.Explain:
 		return unsupported("explain")
+	case s.Verb == Insert && s.Rows.Format == RowsCSV && !c.CSV:
+		return unsupported("inserting CSV")
 	}
 	if err := c.checkSelection(&s.Selection, 0); err != nil {
 		return err

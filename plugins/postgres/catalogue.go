@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -16,9 +14,8 @@ import (
 // catalogue is what is known of a database's tables and types. It is never changed, only
 // replaced whole.
 type catalogue struct {
-	tables map[sdk.Table]*sqlbuild.Table
-	path   []string // where unqualified names are looked for, in order
-	types  map[uint32]*typeInfo
+	sqlbuild.Catalogue
+	types map[uint32]*typeInfo
 }
 
 const (
@@ -55,15 +52,15 @@ func loadCatalogue(pg *pgconn.PgConn) (*catalogue, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &catalogue{tables: map[sdk.Table]*sqlbuild.Table{}, types: types}
-	if err := eachRow(pg, pathSQL, func(v [][]byte) { c.path = append(c.path, string(v[0])) }); err != nil {
+	c := &catalogue{Catalogue: sqlbuild.Catalogue{Tables: map[sdk.Table]*sqlbuild.Table{}}, types: types}
+	if err := eachRow(pg, pathSQL, func(v [][]byte) { c.Path = append(c.Path, string(v[0])) }); err != nil {
 		return nil, err
 	}
 	var t *sqlbuild.Table // the table of the row before
 	err = eachRow(pg, columnsSQL, func(v [][]byte) {
 		if t == nil || t.Name != string(v[1]) || t.Schema != string(v[0]) {
 			t = &sqlbuild.Table{Schema: string(v[0]), Name: string(v[1])}
-			c.tables[sdk.Table{Schema: t.Schema, Name: t.Name}] = t
+			c.Tables[sdk.Table{Schema: t.Schema, Name: t.Name}] = t
 		}
 		column := sqlbuild.Column{
 			Name: string(v[2]), Generated: v[4][0] == 't', HasDefault: v[5][0] == 't', Default: string(v[6]),
@@ -77,51 +74,11 @@ func loadCatalogue(pg *pgconn.PgConn) (*catalogue, error) {
 		return nil, err
 	}
 	err = eachRow(pg, keysSQL, func(v [][]byte) {
-		if t := c.tables[sdk.Table{Schema: string(v[0]), Name: string(v[1])}]; t != nil {
+		if t := c.Tables[sdk.Table{Schema: string(v[0]), Name: string(v[1])}]; t != nil {
 			t.Key = append(t.Key, string(v[2]))
 		}
 	})
 	return c, err
-}
-
-// find returns the table that name means. The error is NotFound undefined_table.
-func (c *catalogue) find(name sdk.Table) (*sqlbuild.Table, error) {
-	if name.Schema != "" {
-		if t := c.tables[name]; t != nil {
-			return t, nil
-		}
-	} else {
-		for _, schema := range c.path {
-			if t := c.tables[sdk.Table{Schema: schema, Name: name.Name}]; t != nil {
-				return t, nil
-			}
-		}
-	}
-	return nil, c.undefined(name)
-}
-
-func (c *catalogue) undefined(name sdk.Table) error {
-	e := sdk.E(sdk.NotFound, "undefined_table", fmt.Sprintf("table %q does not exist", name.Name))
-	if name.Schema != "" {
-		e.Message = fmt.Sprintf("table %q does not exist in schema %q", name.Name, name.Schema)
-	}
-	e.Code, e.Schema, e.Table = "42P01", name.Schema, name.Name
-	var near, elsewhere []string
-	for t := range c.tables {
-		switch {
-		case t.Schema == name.Schema || name.Schema == "" && slices.Contains(c.path, t.Schema):
-			near = append(near, t.Name)
-		case t.Name == name.Name:
-			elsewhere = append(elsewhere, t.Schema)
-		}
-	}
-	if hint := sqlbuild.NearestName(name.Name, near); hint != "" {
-		return e.WithHint(fmt.Sprintf("did you mean %q?", hint))
-	}
-	if len(elsewhere) > 0 {
-		return e.WithHint(fmt.Sprintf("schema %q has a table of that name: name the schema too", elsewhere[0]))
-	}
-	return e
 }
 
 const (

@@ -56,11 +56,8 @@ func isMiss(err error) bool {
 
 // executeTable runs a statement on a table.
 func (db *database) executeTable(ctx context.Context, s *sdk.Statement, rows *sdk.Rows) error {
-	t, err := db.catalogues.current.Load().find(s.Table)
-	if err != nil {
-		return err
-	}
-	q, err := sqlbuild.Postgres.Build(s, t)
+	options := rows.Options()
+	q, err := sqlbuild.Postgres.Build(&db.catalogues.current.Load().Catalogue, s, &options)
 	if err != nil {
 		return err
 	}
@@ -72,7 +69,7 @@ func (db *database) executeTable(ctx context.Context, s *sdk.Statement, rows *sd
 	switch {
 	case s.Verb == sdk.Count:
 		return c.count(q, rows)
-	case s.Verb == sdk.Select && q.CountText != "":
+	case s.Verb == sdk.Select && q.Count != nil:
 		return c.readCounted(q, rows)
 	case s.Verb == sdk.Select:
 		return c.read(q, rows)
@@ -212,7 +209,7 @@ func readTotal(r *result) int64 {
 func (c *conn) readCounted(q *sqlbuild.Query, rows *sdk.Rows) error {
 	t := &transaction{
 		begin:  "begin isolation level repeatable read read only",
-		steps:  []step{{text: q.CountText, args: q.CountArgs, prepared: true}, {text: q.Text, args: q.Args, prepared: true}},
+		steps:  []step{{text: q.Count.Text, args: q.Count.Args, prepared: true}, {text: q.Text, args: q.Args, prepared: true}},
 		commit: true, readOnly: true,
 	}
 	_, err := c.transact(t, func(i int, r *result) error {

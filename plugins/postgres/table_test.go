@@ -201,7 +201,7 @@ func TestCatalogue(t *testing.T) {
 		create domain code as text default 'none';
 		create table many (a varchar(3), b char(2), c bit(4), d numeric(5,2), e int generated always as identity, f int generated always as (g + 1) stored, g int default 1 + 1,
 			h code, i timestamptz[], j jsonb, k uuid, l bytea, primary key (g, a)) partition by range (g)`)
-	many := db.catalogues.current.Load().tables[sdk.Table{Schema: "public", Name: "many"}]
+	many := db.catalogues.current.Load().Tables[sdk.Table{Schema: "public", Name: "many"}]
 	var got []string
 	for _, c := range many.Columns {
 		got = append(got, fmt.Sprint(c.Name, " ", c.Type, " ", c.Class, " ", c.HasDefault, " ", c.Generated, " ", c.Default))

@@ -221,7 +221,9 @@ func (x *execution) statement(ctx context.Context, i int) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	q, err := sqlbuild.SQLite.Build(s, &t.Table)
+	known := &sqlbuild.Catalogue{Tables: map[sdk.Table]*sqlbuild.Table{s.Table: &t.Table}, Path: []string{s.Table.Schema}}
+	options := x.rows.Options()
+	q, err := sqlbuild.SQLite.Build(known, s, &options)
 	if err != nil {
 		return 0, err
 	}
@@ -257,8 +259,8 @@ func (x *execution) count(ctx context.Context, text string, args []sdk.Value) (i
 
 // read executes a Select.
 func (x *execution) read(ctx context.Context, q *sqlbuild.Query) (int64, error) {
-	if q.CountText != "" {
-		if _, err := x.count(ctx, q.CountText, q.CountArgs); err != nil {
+	if q.Count != nil {
+		if _, err := x.count(ctx, q.Count.Text, q.Count.Args); err != nil {
 			return 0, err
 		}
 	}

@@ -1098,6 +1098,12 @@ type Capabilities struct {
 	Explain       bool                   `protobuf:"varint,9,opt,name=explain,proto3" json:"explain,omitempty"`
 	Sessions      bool                   `protobuf:"varint,10,opt,name=sessions,proto3" json:"sessions,omitempty"`
 	Ping          bool                   `protobuf:"varint,11,opt,name=ping,proto3" json:"ping,omitempty"`
+	Csv           bool                   `protobuf:"varint,12,opt,name=csv,proto3" json:"csv,omitempty"`
+	Geojson       bool                   `protobuf:"varint,13,opt,name=geojson,proto3" json:"geojson,omitempty"`
+	Raw           bool                   `protobuf:"varint,14,opt,name=raw,proto3" json:"raw,omitempty"`
+	SqlHeaders    bool                   `protobuf:"varint,15,opt,name=sql_headers,json=sqlHeaders,proto3" json:"sql_headers,omitempty"`
+	Positions     bool                   `protobuf:"varint,16,opt,name=positions,proto3" json:"positions,omitempty"`
+	Introspect    bool                   `protobuf:"varint,17,opt,name=introspect,proto3" json:"introspect,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1205,6 +1211,48 @@ func (x *Capabilities) GetSessions() bool {
 func (x *Capabilities) GetPing() bool {
 	if x != nil {
 		return x.Ping
+	}
+	return false
+}
+
+func (x *Capabilities) GetCsv() bool {
+	if x != nil {
+		return x.Csv
+	}
+	return false
+}
+
+func (x *Capabilities) GetGeojson() bool {
+	if x != nil {
+		return x.Geojson
+	}
+	return false
+}
+
+func (x *Capabilities) GetRaw() bool {
+	if x != nil {
+		return x.Raw
+	}
+	return false
+}
+
+func (x *Capabilities) GetSqlHeaders() bool {
+	if x != nil {
+		return x.SqlHeaders
+	}
+	return false
+}
+
+func (x *Capabilities) GetPositions() bool {
+	if x != nil {
+		return x.Positions
+	}
+	return false
+}
+
+func (x *Capabilities) GetIntrospect() bool {
+	if x != nil {
+		return x.Introspect
 	}
 	return false
 }
@@ -4321,7 +4369,7 @@ const file_sdk_pluginpb_plugin_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x10\n" +
 	"\x03sdk\x18\x03 \x01(\tR\x03sdk\x12B\n" +
 	"\fcapabilities\x18\x04 \x01(\v2\x1e.athena.plugin.v1.CapabilitiesR\fcapabilities\x12#\n" +
-	"\rconfig_schema\x18\x05 \x01(\fR\fconfigSchema\"\xdf\x02\n" +
+	"\rconfig_schema\x18\x05 \x01(\fR\fconfigSchema\"\xfc\x03\n" +
 	"\fCapabilities\x12,\n" +
 	"\x05verbs\x18\x01 \x03(\x0e2\x16.athena.plugin.v1.VerbR\x05verbs\x12\x1c\n" +
 	"\toperators\x18\x02 \x03(\tR\toperators\x12\"\n" +
@@ -4337,7 +4385,16 @@ const file_sdk_pluginpb_plugin_proto_rawDesc = "" +
 	"\aexplain\x18\t \x01(\bR\aexplain\x12\x1a\n" +
 	"\bsessions\x18\n" +
 	" \x01(\bR\bsessions\x12\x12\n" +
-	"\x04ping\x18\v \x01(\bR\x04ping\"i\n" +
+	"\x04ping\x18\v \x01(\bR\x04ping\x12\x10\n" +
+	"\x03csv\x18\f \x01(\bR\x03csv\x12\x18\n" +
+	"\ageojson\x18\r \x01(\bR\ageojson\x12\x10\n" +
+	"\x03raw\x18\x0e \x01(\bR\x03raw\x12\x1f\n" +
+	"\vsql_headers\x18\x0f \x01(\bR\n" +
+	"sqlHeaders\x12\x1c\n" +
+	"\tpositions\x18\x10 \x01(\bR\tpositions\x12\x1e\n" +
+	"\n" +
+	"introspect\x18\x11 \x01(\bR\n" +
+	"introspect\"i\n" +
 	"\x13OpenInstanceRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x1e\n" +
 	"\n" +

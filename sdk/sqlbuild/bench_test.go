@@ -32,7 +32,7 @@ func BenchmarkBuild(b *testing.B) {
 				table := items()
 				b.ReportAllocs()
 				for b.Loop() {
-					if _, err := d.Build(s, table); err != nil {
+					if _, err := build(d, s, table); err != nil {
 						b.Fatal(err)
 					}
 				}

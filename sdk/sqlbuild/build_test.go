@@ -131,7 +131,7 @@ func TestBuild(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			for d, want := range map[*Dialect]string{Postgres: c.postgres, SQLite: c.sqlite} {
-				q, err := d.Build(&c.statement, items())
+				q, err := build(d, &c.statement, items())
 				if err != nil {
 					t.Fatalf("%s: %v", d.name, err)
 				}
@@ -149,13 +149,13 @@ func TestBuild(t *testing.T) {
 func TestCountBesideSelect(t *testing.T) {
 	s := selectID(where("id", sdk.Gt, num("1")))
 	s.Count, s.Limit, s.Selection.Distinct = sdk.CountExact, n(1), true
-	q, err := Postgres.Build(&s, items())
+	q, err := build(Postgres, &s, items())
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := `SELECT count(*) FROM (SELECT DISTINCT "items"."id" FROM "public"."items" WHERE "items"."id" > $1) AS _`
-	if q.CountText != want || len(q.CountArgs) != 1 || len(q.Args) != 1 {
-		t.Errorf("got %s %v beside %v, want %s", q.CountText, q.CountArgs, q.Args, want)
+	if q.Count.Text != want || len(q.Count.Args) != 1 || len(q.Args) != 1 {
+		t.Errorf("got %s %v beside %v, want %s", q.Count.Text, q.Count.Args, q.Args, want)
 	}
 }
 
@@ -163,7 +163,7 @@ func TestAsJSON(t *testing.T) {
 	table := items()
 	table.Columns[4].AsJSON = true
 	table.Columns = table.Columns[3:5]
-	q, err := Postgres.Build(&sdk.Statement{Verb: sdk.Select}, table)
+	q, err := build(Postgres, &sdk.Statement{Verb: sdk.Select}, table)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestAsJSON(t *testing.T) {
 
 func TestStoredTimes(t *testing.T) {
 	table := &Table{Name: "t", Columns: []Column{{Name: "at", Type: "DATE", Class: ClassTime}}}
-	q, err := SQLite.Build(&sdk.Statement{Verb: sdk.Select}, table)
+	q, err := build(SQLite, &sdk.Statement{Verb: sdk.Select}, table)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +239,7 @@ func TestRefused(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			for _, d := range []*Dialect{Postgres, SQLite} {
-				_, err := d.Build(&c.statement, c.table)
+				_, err := build(d, &c.statement, c.table)
 				var e *sdk.Error
 				if !errors.As(err, &e) || e.Kind != c.kind || e.Reason != c.reason || e.Executed != sdk.ExecutedNo || e.Message == "" {
 					t.Errorf("%s: got %v, want %s (%s)", d.name, err, c.kind, c.reason)
@@ -251,7 +251,7 @@ func TestRefused(t *testing.T) {
 
 func TestUndefinedColumnHints(t *testing.T) {
 	s := selectID(where("naem", sdk.Eq, str("x")))
-	_, err := Postgres.Build(&s, items())
+	_, err := build(Postgres, &s, items())
 	e := sdk.AsError(err)
 	if e.Hint != `did you mean "name"?` || e.Column != "naem" || e.Table != "items" || e.Code != "42703" {
 		t.Errorf("got %+v", e)
@@ -268,4 +268,20 @@ func TestNearestName(t *testing.T) {
 			t.Errorf("NearestName(%q) = %q, want %q", name, got, want)
 		}
 	}
+}
+
+// build builds a statement on a catalogue of one table.
+func build(d *Dialect, s *sdk.Statement, table *Table) (*Query, error) {
+	statement := *s
+	statement.Table = sdk.Table{Schema: table.Schema, Name: table.Name}
+	return d.Build(catalogueOf(table), &statement, &sdk.ResultOptions{})
+}
+
+// catalogueOf is a catalogue whose path is the first table's schema.
+func catalogueOf(tables ...*Table) *Catalogue {
+	c := &Catalogue{Tables: map[sdk.Table]*Table{}, Path: []string{tables[0].Schema}}
+	for _, t := range tables {
+		c.Tables[sdk.Table{Schema: t.Schema, Name: t.Name}] = t
+	}
+	return c
 }

@@ -26,16 +26,16 @@ func (b *builder) where(s *sdk.Statement) {
 
 // key writes that the primary key equals values.
 func (b *builder) key(values []sdk.Value) {
-	if len(b.t.Key) == 0 {
+	if len(b.scope.table.Key) == 0 {
 		b.noKey("choosing rows by primary key")
 		return
 	}
-	if len(values) != len(b.t.Key) {
+	if len(values) != len(b.scope.table.Key) {
 		b.invalid("key_mismatch", "the primary key of table %q has %d columns (%s), but %d values were given",
-			b.t.Name, len(b.t.Key), strings.Join(b.t.Key, ", "), len(values))
+			b.scope.table.Name, len(b.scope.table.Key), strings.Join(b.scope.table.Key, ", "), len(values))
 		return
 	}
-	for i, name := range b.t.Key {
+	for i, name := range b.scope.table.Key {
 		if i > 0 {
 			b.write(" AND ")
 		}
@@ -45,9 +45,9 @@ func (b *builder) key(values []sdk.Value) {
 }
 
 func (b *builder) noKey(what string) {
-	e := sdk.E(sdk.Invalid, "no_primary_key", "table "+strconv.Quote(b.t.Name)+" has no primary key, which "+what+" needs").
+	e := sdk.E(sdk.Invalid, "no_primary_key", "table "+strconv.Quote(b.scope.table.Name)+" has no primary key, which "+what+" needs").
 		WithHint("choose the rows by a filter on columns")
-	e.Schema, e.Table = b.t.Schema, b.t.Name
+	e.Schema, e.Table = b.scope.table.Schema, b.scope.table.Name
 	b.fail(e)
 }
 

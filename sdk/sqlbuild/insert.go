@@ -73,8 +73,8 @@ func (b *builder) insertDefaults(rows *sdk.Rowset, kind byte) {
 	switch {
 	case n == 1:
 		b.write(" DEFAULT VALUES")
-	case n == 0 && len(b.t.Columns) > 0:
-		b.columnList([]*Column{&b.t.Columns[0]})
+	case n == 0 && len(b.scope.table.Columns) > 0:
+		b.columnList([]*Column{&b.scope.table.Columns[0]})
 		b.write(" SELECT NULL WHERE FALSE")
 	default:
 		b.unsupported("empty_rows", "inserting several rows that name no column")
@@ -150,7 +150,7 @@ func (b *builder) defaultOf(c *Column) {
 		return
 	}
 	// An identity column. The function reads its first argument as an SQL name.
-	name := builder{d: b.d, t: b.t}
+	name := builder{d: b.d, scope: b.scope}
 	name.table()
 	b.write("nextval(pg_get_serial_sequence(")
 	b.bind(sdk.Value{Hint: sdk.String, Text: name.text.String()})
@@ -203,7 +203,7 @@ func (b *builder) conflict(c *sdk.OnConflict, inserted []*Column) {
 		b.quote(c.Constraint)
 	default:
 		if len(target) == 0 {
-			target = b.t.Key
+			target = b.scope.table.Key
 		}
 		if len(target) == 0 && c.Update {
 			b.noKey("an upsert without a conflict target")

@@ -61,7 +61,7 @@ func TestLenient(t *testing.T) {
 	for _, c := range cases {
 		table := &Table{Name: "t", Columns: []Column{{Name: "c", Type: c.typ, Class: c.class}}}
 		s := sdk.Statement{Verb: sdk.Select, Filter: lenient("c", c.op, c.value)}
-		q, err := Postgres.Build(&s, table)
+		q, err := build(Postgres, &s, table)
 		if err != nil {
 			t.Errorf("%s %s %v: %v", c.typ, c.op, c.value, err)
 			continue
@@ -78,7 +78,7 @@ func TestLenient(t *testing.T) {
 			t.Errorf("%s %s %v: bound %q, want %q", c.typ, c.op, c.value, q.Args[0].Text, want)
 		}
 		s.Filter.Compare = sdk.Strict
-		if q, err = Postgres.Build(&s, table); err != nil || !strings.Contains(q.Text, `WHERE "t"."c" `) {
+		if q, err = build(Postgres, &s, table); err != nil || !strings.Contains(q.Text, `WHERE "t"."c" `) {
 			t.Errorf("strict %s %s %v: got %v %v", c.typ, c.op, c.value, q, err)
 		}
 	}
@@ -86,7 +86,7 @@ func TestLenient(t *testing.T) {
 
 func TestLenientIn(t *testing.T) {
 	s := selectID(lenient("id", sdk.In, num("1"), str("x"), num("1.5"), num("2"), null))
-	q, err := Postgres.Build(&s, items())
+	q, err := build(Postgres, &s, items())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestCastUUID(t *testing.T) {
 	for value, want := range map[string]string{f.Values[0].Text: `"items"."ref" = $1`, "other": `"items"."ref"::text = $1`} {
 		f.Values[0].Text = value
 		s := selectID(f)
-		q, err := Postgres.Build(&s, items())
+		q, err := build(Postgres, &s, items())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,7 +134,7 @@ func TestSQLiteValues(t *testing.T) {
 	}
 	for _, c := range cases {
 		s := selectID(where(c.column, c.op, c.value))
-		q, err := SQLite.Build(&s, items())
+		q, err := build(SQLite, &s, items())
 		if err != nil {
 			t.Errorf("%s %s %v: %v", c.column, c.op, c.value, err)
 			continue

@@ -28,7 +28,7 @@ func undefinedColumn(d *Dialect, t *Table, name string) *sdk.Error {
 		names[i] = t.Columns[i].Name
 	}
 	e := sdk.E(sdk.Invalid, "undefined_column", fmt.Sprintf("column %q of table %q does not exist", name, t.Name))
-	e.Code, e.Schema, e.Table, e.Column = d.undefined, t.Schema, t.Name, name
+	e.Code, e.Schema, e.Table, e.Column = d.undefinedColumnCode, t.Schema, t.Name, name
 	if near := NearestName(name, names); near != "" {
 		e.Hint = fmt.Sprintf("did you mean %q?", near)
 	}

@@ -11,7 +11,7 @@ func (b *builder) selectRows(s *sdk.Statement) {
 	if s.Selection.Distinct {
 		b.write("DISTINCT ")
 	}
-	b.items(&s.Selection, b.t.Name)
+	b.items(&s.Selection, b.scope.alias)
 	b.write(" FROM ")
 	b.table()
 	b.where(s)
@@ -22,7 +22,7 @@ func (b *builder) selectRows(s *sdk.Statement) {
 func (b *builder) countRows(s *sdk.Statement) {
 	if s.Selection.Distinct {
 		b.write("SELECT count(*) FROM (SELECT DISTINCT ")
-		b.items(&s.Selection, b.t.Name)
+		b.items(&s.Selection, b.scope.alias)
 		b.write(" FROM ")
 		b.table()
 		b.where(s)
@@ -68,8 +68,8 @@ func (b *builder) items(selection *sdk.Selection, star string) {
 // star writes all columns: as a star if the database may answer with them as they are.
 func (b *builder) star(qualifier string, distinct bool) {
 	bare := true
-	for i := range b.t.Columns {
-		bare = bare && !b.t.Columns[i].AsJSON && !b.storedTime(&b.t.Columns[i])
+	for i := range b.scope.table.Columns {
+		bare = bare && !b.scope.table.Columns[i].AsJSON && !b.storedTime(&b.scope.table.Columns[i])
 	}
 	if bare {
 		if qualifier != "" {
@@ -79,11 +79,11 @@ func (b *builder) star(qualifier string, distinct bool) {
 		b.write("*")
 		return
 	}
-	for i := range b.t.Columns {
+	for i := range b.scope.table.Columns {
 		if i > 0 {
 			b.write(", ")
 		}
-		b.selected(&b.t.Columns[i], castType{}, "", distinct)
+		b.selected(&b.scope.table.Columns[i], castType{}, "", distinct)
 	}
 }
 

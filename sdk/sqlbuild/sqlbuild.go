@@ -22,8 +22,9 @@ import (
 type Dialect struct {
 	name        string
 	sqlite      bool
-	placeholder byte   // written before an argument's number
-	undefined   string // the database's own code for an undefined column
+	placeholder byte // written before an argument's number
+	// The database's own codes.
+	undefinedColumnCode, undefinedTableCode string
 }
 
 // The dialects. Arguments are numbered: $1 in Postgres, ?1 in SQLite.
@@ -32,67 +33,74 @@ type Dialect struct {
 // SQLite expects Null, Number (an integer in the range of int64, or a real), and text
 // for all other hints.
 var (
-	Postgres = &Dialect{name: "PostgreSQL", placeholder: '$', undefined: "42703"}
+	Postgres = &Dialect{name: "PostgreSQL", placeholder: '$', undefinedColumnCode: "42703", undefinedTableCode: "42P01"}
 	SQLite   = &Dialect{name: "SQLite", placeholder: '?', sqlite: true}
-)
-
-// Table is what the builder must know of a table, from the database's catalogue. Names,
-// types and default expressions are trusted as catalogue text.
-type Table struct {
-	Schema, Name string
-	Columns      []Column
-	Key          []string // the primary key's columns; empty: none
-}
-
-// Column is one column of a Table.
-type Column struct {
-	Name string
-	// Type is the type's name as it may stand in a cast: integer, text[], "My Enum".
-	Type  string
-	Class Class
-	// AsJSON selects the column as to_json(column): the plugin's row encoder cannot
-	// write its wire form.
-	AsJSON     bool
-	HasDefault bool
-	Generated  bool
-	// Default is the default expression. Empty with HasDefault means an identity column.
-	Default string
-}
-
-// Class is the kind of a column's type, as far as building needs it.
-type Class uint8
-
-// The classes.
-const (
-	ClassOther Class = iota
-	ClassText
-	ClassNumber
-	ClassBool
-	ClassUUID
-	ClassArray
-	ClassJSON
-	ClassTime
-	ClassBytes
 )
 
 // Query is a built statement.
 type Query struct {
 	Text string
 	Args []sdk.Value
-	Rows bool // it answers with rows
-
-	// CountText counts the rows of a Select without Limit and Offset, exactly, when
-	// the statement's Count asks for any count. It answers with one integer.
-	CountText string
-	CountArgs []sdk.Value
+	// Rows says that it answers with rows; Hidden which of their leading columns are no
+	// part of the answer.
+	Rows   bool
+	Hidden Hidden
+	// Shape is the answer's: ShapeScalar and ShapeObject for a function that returns one
+	// value or one row, ShapeVoid for one that returns nothing.
+	Shape sdk.Shape
+	// Bare says that each row is the value of its one column, not an object.
+	Bare bool
+	// ReadOnly says that it cannot write: it may run in a READ ONLY transaction.
+	ReadOnly bool
+	// Settings are to be set for the transaction: those of a function that have to be in
+	// force before it is called.
+	Settings []sdk.Pair
+	Count    *CountQuery // of a Select whose statement's Count asks for one
+	// Read and Written are the schema-qualified tables that it reads and writes; "*"
+	// means any.
+	Read, Written []string
 }
 
-// Build turns s into SQL for t. The error is an *sdk.Error that had no effects: Invalid
-// for what the caller can put right (undefined_column, missing_filter, no_primary_key,
-// ...), Unsupported for what this package cannot express (reasons begin with
-// unsupported_).
-func (d *Dialect) Build(s *sdk.Statement, t *Table) (*Query, error) {
-	b := &builder{d: d, t: t, args: make([]sdk.Value, 0, 8)}
+// Hidden says what the leading columns of a query's rows are that do not belong to them.
+type Hidden uint8
+
+// The hidden columns.
+const (
+	HiddenNone Hidden = iota
+	// HiddenInserted is one boolean: the row is new, not updated.
+	HiddenInserted
+	// HiddenTotals are three columns, the same in each row but for the third: how many
+	// rows were written (or, of a function, how many there are without Limit and Offset),
+	// how many of these were inserted or null, and whether there is a row at all; a
+	// false there comes in one row of nulls that is not to be shown.
+	HiddenTotals
+)
+
+// CountQuery counts the rows of a Select without Limit and Offset.
+type CountQuery struct {
+	// Text answers with one integer, the exact count, or with Bound > 0 the count up to
+	// Bound + 1. Empty: planned.
+	Text string
+	Args []sdk.Value
+	// Plan answers with one JSON text, an EXPLAIN whose top node's "Plan Rows" estimates
+	// the count. It counts when Text is empty, or when Text found more than Bound: then
+	// the greater of both.
+	Plan     string
+	PlanArgs []sdk.Value
+	Bound    int64
+}
+
+// Build turns s into SQL for the tables of c. o is how the rows are asked for: names of
+// nested rows, text or JSON. The error is an *sdk.Error that had no effects: NotFound or
+// Invalid for what the caller can put right (undefined_table, undefined_column,
+// missing_filter, no_primary_key, ...), Unsupported for what this package cannot express
+// (reasons begin with unsupported_).
+func (d *Dialect) Build(c *Catalogue, s *sdk.Statement, o *sdk.ResultOptions) (*Query, error) {
+	t, err := d.find(c, s.Table)
+	if err != nil {
+		return nil, err
+	}
+	b := &builder{d: d, c: c, o: o, scope: &scope{table: t, alias: t.Name}, args: make([]sdk.Value, 0, 8)}
 	b.text.Grow(256)
 	q := &Query{}
 	if s.PageToken != "" {
@@ -101,10 +109,10 @@ func (d *Dialect) Build(s *sdk.Statement, t *Table) (*Query, error) {
 	switch s.Verb {
 	case sdk.Select:
 		b.selectRows(s)
-		q.Rows = true
+		q.Rows, q.ReadOnly = true, true
 	case sdk.Count:
 		b.countRows(s)
-		q.Rows = true
+		q.Rows, q.ReadOnly = true, true
 	case sdk.Insert:
 		b.insert(s)
 		q.Rows = b.returning(s)
@@ -122,24 +130,32 @@ func (d *Dialect) Build(s *sdk.Statement, t *Table) (*Query, error) {
 	}
 	q.Text, q.Args = b.text.String(), b.args
 	if s.Verb == sdk.Select && s.Count != sdk.CountNone {
-		c := &builder{d: d, t: t}
-		c.countRows(s)
-		if c.err != nil {
-			return nil, c.err
+		count := &builder{d: d, c: c, o: o, scope: &scope{table: t, alias: t.Name}}
+		count.countRows(s)
+		if count.err != nil {
+			return nil, count.err
 		}
-		q.CountText, q.CountArgs = c.text.String(), c.args
+		q.Count = &CountQuery{Text: count.text.String(), Args: count.args}
 	}
 	return q, nil
+}
+
+// scope is a table whose columns are in reach under an alias.
+type scope struct {
+	table *Table
+	alias string
 }
 
 // builder writes one statement. Its first error stays; what is written after it is
 // thrown away.
 type builder struct {
-	d    *Dialect
-	t    *Table
-	text strings.Builder
-	args []sdk.Value
-	err  error
+	d     *Dialect
+	c     *Catalogue
+	o     *sdk.ResultOptions
+	scope *scope // the table that columns are looked for in
+	text  strings.Builder
+	args  []sdk.Value
+	err   error
 }
 
 func (b *builder) fail(err *sdk.Error) {
@@ -173,37 +189,37 @@ func (b *builder) placeholder(n int) {
 
 // table writes the table's qualified name.
 func (b *builder) table() {
-	if b.t.Schema != "" {
-		b.quote(b.t.Schema)
+	if b.scope.table.Schema != "" {
+		b.quote(b.scope.table.Schema)
 		b.text.WriteByte('.')
 	}
-	b.quote(b.t.Name)
+	b.quote(b.scope.table.Name)
 }
 
 // column writes a column qualified by its table: ORDER BY must not find an alias of the
 // same name, UPDATE ... FROM needs it, and SQLite reads a lone "name" that it does not
 // know as a string.
 func (b *builder) column(c *Column) {
-	b.quote(b.t.Name)
+	b.quote(b.scope.alias)
 	b.text.WriteByte('.')
 	b.quote(c.Name)
 }
 
 // find returns the column that has a name, nil after an error.
 func (b *builder) find(name string) *Column {
-	for i := range b.t.Columns {
-		if b.t.Columns[i].Name == name {
-			return &b.t.Columns[i]
+	for i := range b.scope.table.Columns {
+		if b.scope.table.Columns[i].Name == name {
+			return &b.scope.table.Columns[i]
 		}
 	}
 	if b.d.sqlite {
-		for i := range b.t.Columns {
-			if strings.EqualFold(b.t.Columns[i].Name, name) {
-				return &b.t.Columns[i]
+		for i := range b.scope.table.Columns {
+			if strings.EqualFold(b.scope.table.Columns[i].Name, name) {
+				return &b.scope.table.Columns[i]
 			}
 		}
 	}
-	b.fail(undefinedColumn(b.d, b.t, name))
+	b.fail(undefinedColumn(b.d, b.scope.table, name))
 	return nil
 }
 

@@ -59,12 +59,12 @@ func (b *builder) affected(s *sdk.Statement) {
 		b.where(s)
 		return
 	}
-	if len(b.t.Key) == 0 {
+	if len(b.scope.table.Key) == 0 {
 		b.noKey("limiting an update or delete")
 		return
 	}
-	key := make([]*Column, len(b.t.Key))
-	for i, name := range b.t.Key {
+	key := make([]*Column, len(b.scope.table.Key))
+	for i, name := range b.scope.table.Key {
 		if key[i] = b.find(name); key[i] == nil {
 			return
 		}
@@ -132,7 +132,7 @@ func (b *builder) objectColumns(object []byte) ([]string, []*Column) {
 // setObjectPostgres writes the assignments from a JSON object and the FROM that reads it.
 func (b *builder) setObjectPostgres(object []byte, columns []*Column) {
 	alias := "_"
-	if b.t.Name == alias {
+	if b.scope.table.Name == alias {
 		alias = "__"
 	}
 	for i, c := range columns {
@@ -155,7 +155,7 @@ func (b *builder) setObjectPostgres(object []byte, columns []*Column) {
 func (b *builder) returning(s *sdk.Statement) bool {
 	switch s.Returning {
 	case sdk.ReturnKeys:
-		for i, name := range b.t.Key {
+		for i, name := range b.scope.table.Key {
 			c := b.find(name)
 			if c == nil {
 				return false
@@ -167,14 +167,14 @@ func (b *builder) returning(s *sdk.Statement) bool {
 			}
 			b.selected(c, castType{}, "", false)
 		}
-		return len(b.t.Key) > 0
+		return len(b.scope.table.Key) > 0
 	case sdk.ReturnSelection:
 		if s.Selection.Distinct {
 			b.unsupported("distinct", "returning distinct rows of a write")
 			return false
 		}
 		b.write(" RETURNING ")
-		star := b.t.Name
+		star := b.scope.table.Name
 		if b.d.sqlite {
 			star = "" // SQLite refuses "table".* here
 		}
