@@ -7,23 +7,6 @@ import (
 	"github.com/athena-gateway/athena/sdk"
 )
 
-// where writes the WHERE clause of a statement's key and filter, if it has any.
-func (b *builder) where(s *sdk.Statement) {
-	if len(s.Key) == 0 && s.Filter == nil {
-		return
-	}
-	b.write(" WHERE ")
-	if len(s.Key) > 0 {
-		b.key(s.Key)
-		if s.Filter != nil {
-			b.write(" AND ")
-		}
-	}
-	if s.Filter != nil {
-		b.filter(s.Filter, 1)
-	}
-}
-
 // key writes that the primary key equals values.
 func (b *builder) key(values []sdk.Value) {
 	if len(b.scope.table.Key) == 0 {

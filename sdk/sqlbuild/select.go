@@ -6,32 +6,100 @@ import (
 	"github.com/athena-gateway/athena/sdk"
 )
 
-func (b *builder) selectRows(s *sdk.Statement) {
-	b.write("SELECT ")
-	if s.Selection.Distinct {
-		b.write("DISTINCT ")
-	}
-	b.items(&s.Selection, b.scope.alias)
-	b.write(" FROM ")
-	b.table()
-	b.where(s)
-	b.order(s.Order)
-	b.paging(s.Limit, s.Offset)
+// level is one SELECT: the statement's own or that of a relation in it.
+type level struct {
+	selection     *sdk.Selection
+	key           []sdk.Value
+	filter        *sdk.Filter
+	order         []sdk.Order
+	limit, offset *int64
+	// from writes what stands behind FROM, under the scope's alias; nil: the table itself.
+	from func()
+	// join writes the condition that ties a relation's rows to those of its parent; nil: none.
+	join func()
 }
 
-func (b *builder) countRows(s *sdk.Statement) {
-	if s.Selection.Distinct {
-		b.write("SELECT count(*) FROM (SELECT DISTINCT ")
-		b.items(&s.Selection, b.scope.alias)
-		b.write(" FROM ")
-		b.table()
-		b.where(s)
-		b.write(") AS _")
+func levelOf(s *sdk.Statement) *level {
+	return &level{selection: &s.Selection, key: s.Key, filter: s.Filter, order: s.Order, limit: s.Limit, offset: s.Offset}
+}
+
+// query writes a level's SELECT from the scope's table.
+func (b *builder) query(l *level) {
+	if !b.relate(l.selection) {
 		return
 	}
+	b.write("SELECT ")
+	if l.selection.Distinct {
+		b.write("DISTINCT ")
+	}
+	b.items(l.selection, b.scope.alias)
+	b.source(l)
+	b.conditions(l)
+	b.group(l.selection)
+	b.order(l.order)
+	b.paging(l.limit, l.offset)
+}
+
+// counting writes a SELECT of how many rows a level has without its limit and offset.
+func (b *builder) counting(l *level) {
+	if !b.relate(l.selection) {
+		return
+	}
+	grouped := l.selection.Distinct || aggregated(l.selection)
 	b.write("SELECT count(*) FROM ")
-	b.table()
-	b.where(s)
+	if grouped {
+		b.write("(SELECT ")
+		if l.selection.Distinct {
+			b.write("DISTINCT ")
+		}
+		b.items(l.selection, b.scope.alias)
+		b.write(" FROM ")
+	}
+	b.from(l)
+	b.conditions(l)
+	if grouped {
+		b.group(l.selection)
+		b.write(") AS _")
+	}
+}
+
+// source writes FROM and what stands behind it.
+func (b *builder) source(l *level) {
+	b.write(" FROM ")
+	b.from(l)
+}
+
+func (b *builder) from(l *level) {
+	if l.from != nil {
+		l.from()
+	} else {
+		b.table()
+		if b.scope.alias != b.scope.table.Name {
+			b.write(" AS ")
+			b.quote(b.scope.alias)
+		}
+	}
+	b.joins()
+}
+
+// conditions writes a level's WHERE clause, if it has any.
+func (b *builder) conditions(l *level) {
+	word := " WHERE "
+	and := func(write func()) {
+		b.write(word)
+		word = " AND "
+		write()
+	}
+	if l.join != nil {
+		and(l.join)
+	}
+	if len(l.key) > 0 {
+		and(func() { b.key(l.key) })
+	}
+	if l.filter != nil {
+		and(func() { b.filter(l.filter, 1) })
+	}
+	b.innerConditions(and)
 }
 
 // items writes a select list. star qualifies a star; "" leaves it bare.
@@ -51,7 +119,7 @@ func (b *builder) items(selection *sdk.Selection, star string) {
 		item := &selection.Items[i]
 		switch {
 		case item.Kind == sdk.ItemRelation || item.Relation != nil:
-			b.unsupported("relation", "embedding related rows")
+			b.embedItem(item)
 		case item.Aggregate != "" || item.CastAfter != "":
 			b.unsupported("aggregate", "an aggregate in the select list")
 		case item.Kind == sdk.ItemStar:

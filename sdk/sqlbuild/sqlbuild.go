@@ -108,10 +108,10 @@ func (d *Dialect) Build(c *Catalogue, s *sdk.Statement, o *sdk.ResultOptions) (*
 	}
 	switch s.Verb {
 	case sdk.Select:
-		b.selectRows(s)
+		b.query(levelOf(s))
 		q.Rows, q.ReadOnly = true, true
 	case sdk.Count:
-		b.countRows(s)
+		b.counting(levelOf(s))
 		q.Rows, q.ReadOnly = true, true
 	case sdk.Insert:
 		b.insert(s)
@@ -131,7 +131,7 @@ func (d *Dialect) Build(c *Catalogue, s *sdk.Statement, o *sdk.ResultOptions) (*
 	q.Text, q.Args = b.text.String(), b.args
 	if s.Verb == sdk.Select && s.Count != sdk.CountNone {
 		count := &builder{d: d, c: c, o: o, scope: &scope{table: t, alias: t.Name}}
-		count.countRows(s)
+		count.counting(levelOf(s))
 		if count.err != nil {
 			return nil, count.err
 		}

@@ -56,7 +56,7 @@ func (b *builder) filtered(s *sdk.Statement) bool {
 // by key.
 func (b *builder) affected(s *sdk.Statement) {
 	if s.Limit == nil && s.Offset == nil {
-		b.where(s)
+		b.conditions(levelOf(s))
 		return
 	}
 	if len(b.scope.table.Key) == 0 {
@@ -75,7 +75,7 @@ func (b *builder) affected(s *sdk.Statement) {
 	b.keyColumns(key)
 	b.write(" FROM ")
 	b.table()
-	b.where(s)
+	b.conditions(levelOf(s))
 	b.order(s.Order)
 	b.paging(s.Limit, s.Offset)
 	b.write(")")
