@@ -57,6 +57,12 @@ var cases = []*benchCase{
 		KeyFrom: 100000, KeyCount: 100000, Rows: 1000, Connections: usual, Goal: 0.85,
 	},
 	{
+		Name: "embed", Title: "1,000 rows, each with its 5 parts", Method: "POST", Path: "/gateway/fetch",
+		Body: `{"table_name":"items","columns":"id,name,price,parts(id,name,quantity,made_at)","conditions":[{"operator":"gte","column":"id","value":` + keyMark + `}],` +
+			`"sort_by":{"field":"id","direction":"ascending"},"limit":1000}`,
+		KeyFrom: 100000, KeyCount: 100000, Rows: 1000, Connections: usual, Goal: 1.00,
+	},
+	{
 		Name: "insert", Title: "one-row insert", Method: "PUT", Path: "/gateway/insert",
 		Body: `{"table_name":"inserted","columns":"*","insert_body":` + newRow(1) + `}`,
 		Rows: 1, Connections: usual, Goal: 0.58,

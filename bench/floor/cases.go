@@ -19,9 +19,12 @@ const insert = `INSERT INTO inserted (name, category, price, quantity, active, c
 
 // statements are the SQL of the cases, by the value of the X-Bench-Case header.
 var statements = map[string]string{
-	"row":         `SELECT ` + columns + ` FROM items WHERE id = $1`,
-	"rows20":      `SELECT ` + columns + ` FROM items WHERE category = $1 ORDER BY created_at DESC LIMIT 20`,
-	"rows1000":    `SELECT ` + columns + ` FROM items WHERE id >= $1 ORDER BY id LIMIT 1000`,
+	"row":      `SELECT ` + columns + ` FROM items WHERE id = $1`,
+	"rows20":   `SELECT ` + columns + ` FROM items WHERE category = $1 ORDER BY created_at DESC LIMIT 20`,
+	"rows1000": `SELECT ` + columns + ` FROM items WHERE id >= $1 ORDER BY id LIMIT 1000`,
+	"embed": `SELECT coalesce(json_agg(r), '[]') FROM (
+		SELECT i.id, i.name, i.price, (SELECT coalesce(json_agg(p), '[]') FROM (SELECT id, name, quantity, made_at FROM parts WHERE item_id = i.id) AS p) AS parts
+		FROM items AS i WHERE i.id >= $1 ORDER BY i.id LIMIT 1000) AS r`,
 	"insert":      insert,
 	"insert1000":  insert,
 	"rowsMillion": `SELECT ` + columns + ` FROM items LIMIT 1000000`,
@@ -39,6 +42,8 @@ func (f *floor) handle(ctx *fasthttp.RequestCtx) {
 	switch name := string(ctx.Request.Header.Peek("X-Bench-Case")); name {
 	case "row", "rows20", "rows1000":
 		err = f.fetch(ctx, name, valueOf(ctx.PostBody(), valueKey))
+	case "embed":
+		err = f.value(ctx, name, valueOf(ctx.PostBody(), valueKey))
 	case "rowsMillion":
 		err = f.stream(ctx)
 	case "insert", "insert1000":
@@ -69,6 +74,28 @@ func (f *floor) fetch(ctx *fasthttp.RequestCtx, name string, arg []byte) error {
 	body = strconv.AppendInt(body, int64(rows), 10)
 	body = append(body, ` rows"}`...)
 	ctx.Response.SwapBody(body)
+	return nil
+}
+
+// value answers with the one JSON value that a statement makes.
+func (f *floor) value(ctx *fasthttp.RequestCtx, name string, arg []byte) error {
+	if arg == nil {
+		return errors.New("the body has no value")
+	}
+	conn, err := f.pool.Acquire(context.Background())
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	body := append(ctx.Response.SwapBody(nil), `{"data":`...)
+	result := f.execute(conn.Conn().PgConn(), name, arg)
+	for result.NextRow() {
+		body = append(body, result.Values()[0]...)
+	}
+	if _, err := result.Close(); err != nil {
+		return err
+	}
+	ctx.Response.SwapBody(append(body, `,"status":"success","message":"Fetched 1000 rows"}`...))
 	return nil
 }
 

@@ -7,35 +7,136 @@ import (
 	"github.com/athena-gateway/athena/sdk"
 )
 
-// parseColumns reads a projection such as "id, total, buyer:customer_id, email as mail".
-// No items means all columns.
+// parseColumns reads a projection such as
+//
+//	id, total, email as mail, buyer:customer_id(id, name), items!order_id(*)
+//
+// where what stands before parentheses is a related table, a foreign key or one of its
+// columns, with a hint behind "!" which of several relations is meant. No items means all
+// columns.
 func parseColumns(list string, items []sdk.Item) ([]sdk.Item, error) {
-	if open := strings.IndexAny(list, "()"); open >= 0 {
-		return nil, sdk.E(sdk.Invalid, "unsupported_relation", "columns: related rows and expressions, such as "+around(list, open)+", are not supported yet").
-			WithHint("name columns of the table only")
+	return columnList{text: list}.parse(items, 1)
+}
+
+// columnList is a projection's text, between the parentheses of a relation or whole.
+type columnList struct{ text string }
+
+// parse appends the list's items. depth counts from 1.
+func (l columnList) parse(items []sdk.Item, depth int) ([]sdk.Item, error) {
+	if depth > sdk.MaxFilterDepth {
+		return nil, invalid("invalid_columns", "columns: relations nest deeper than %d levels", sdk.MaxFilterDepth)
 	}
-	items = slices.Grow(items, strings.Count(list, ",")+1)
-	for item := range strings.SplitSeq(list, ",") {
-		name := strings.TrimSpace(item)
-		alias := ""
-		if before, after, ok := cutAs(name); ok {
-			name, alias = before, after
-		} else if before, after, ok := strings.Cut(name, ":"); ok {
-			alias, name = strings.TrimSpace(before), strings.TrimSpace(after)
-			if alias == "" || strings.HasPrefix(name, ":") {
-				return nil, invalid("invalid_columns", "columns: %q is not a column; casts are not supported here", strings.TrimSpace(item))
-			}
+	items = slices.Grow(items, strings.Count(l.text, ",")+1)
+	for rest, more := l.text, true; more; {
+		entry, inner, after, err := cutEntry(rest)
+		if err != nil {
+			return nil, err
 		}
-		switch {
-		case name == "" || strings.ContainsAny(name+alias, "\x00:"):
-			return nil, invalid("invalid_columns", "columns: %q is not a column", strings.TrimSpace(item))
-		case name == "*" && alias == "":
-			items = append(items, sdk.Item{Kind: sdk.ItemStar})
-		default:
-			items = append(items, sdk.Item{Column: sdk.Column{Name: name}, Alias: alias})
+		var item sdk.Item
+		if inner == nil {
+			item, err = parseColumn(entry)
+		} else {
+			item, err = parseRelation(entry, *inner, depth)
+		}
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, item)
+		rest, more = after, after != ""
+		if more {
+			rest = rest[1:] // the comma
 		}
 	}
 	return items, nil
+}
+
+// cutEntry cuts the first entry off a list: inner is what its parentheses hold, nil if it
+// has none; after begins with a comma or is empty.
+func cutEntry(list string) (entry string, inner *string, after string, err error) {
+	i := strings.IndexAny(list, ",()")
+	if i < 0 {
+		return list, nil, "", nil
+	}
+	if list[i] == ',' {
+		return list[:i], nil, list[i:], nil
+	}
+	end := closing(list, i)
+	if list[i] == ')' || end < 0 {
+		return "", nil, "", invalid("invalid_columns", "columns: the parentheses of %s do not match", around(list, i))
+	}
+	after = strings.TrimLeft(list[end+1:], " \t\r\n")
+	if after != "" && after[0] != ',' {
+		return "", nil, "", sdk.E(sdk.Invalid, "invalid_columns", "columns: "+around(list, i)+" is no relation: nothing may follow its parentheses").
+			WithHint("write relation(columns) or alias:relation(columns); expressions are not columns, send SQL to /gateway/query for them")
+	}
+	held := list[i+1 : end]
+	return list[:i], &held, after, nil
+}
+
+// closing is the index of the parenthesis that closes the one at i, -1 if none does.
+func closing(list string, i int) int {
+	depth := 0
+	for ; i < len(list); i++ {
+		switch list[i] {
+		case '(':
+			depth++
+		case ')':
+			if depth--; depth == 0 {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+func parseColumn(entry string) (sdk.Item, error) {
+	name, alias, ok := cutAlias(entry)
+	switch {
+	case !ok:
+		return sdk.Item{}, invalid("invalid_columns", "columns: %q is not a column; casts are not supported here", strings.TrimSpace(entry))
+	case name == "" || strings.ContainsAny(name+alias, "\x00:"):
+		return sdk.Item{}, invalid("invalid_columns", "columns: %q is not a column", strings.TrimSpace(entry))
+	case name == "*" && alias == "":
+		return sdk.Item{Kind: sdk.ItemStar}, nil
+	}
+	return sdk.Item{Column: sdk.Column{Name: name}, Alias: alias}, nil
+}
+
+// parseRelation reads alias:schema.target!hint and the columns that it holds.
+func parseRelation(entry, inner string, depth int) (sdk.Item, error) {
+	target, alias, ok := cutAlias(entry)
+	target, hint, _ := strings.Cut(target, "!")
+	schema, name, qualified := strings.Cut(target, ".")
+	if !qualified {
+		schema, name = "", target
+	}
+	if !ok || name == "" || qualified && schema == "" || strings.ContainsAny(schema+name+hint+alias, "\x00:!.*") {
+		return sdk.Item{}, invalid("invalid_columns", "columns: %q is no relation", strings.TrimSpace(entry)+"(…)")
+	}
+	relation := &sdk.Relation{Target: name, Schema: schema, Hint: hint}
+	if strings.TrimSpace(inner) == "" {
+		return sdk.Item{}, invalid("invalid_columns", "columns: the relation %q names no columns", name).WithHint("write " + name + "(*) for all of them")
+	}
+	items, err := columnList{text: inner}.parse(nil, depth+1)
+	if err != nil {
+		return sdk.Item{}, err
+	}
+	relation.Selection = selection(items, sdk.Table{Schema: schema, Name: name})
+	return sdk.Item{Kind: sdk.ItemRelation, Alias: alias, Relation: relation}, nil
+}
+
+// cutAlias splits "alias:name" and "name as alias". ok is false for "name::type".
+func cutAlias(entry string) (name, alias string, ok bool) {
+	name = strings.TrimSpace(entry)
+	if before, after, found := cutAs(name); found {
+		return before, after, true
+	}
+	before, after, found := strings.Cut(name, ":")
+	if !found {
+		return name, "", true
+	}
+	alias, name = strings.TrimSpace(before), strings.TrimSpace(after)
+	return name, alias, alias != "" && !strings.HasPrefix(name, ":")
 }
 
 // cutAs splits "column as alias", in any letter case.
@@ -63,6 +164,9 @@ func selection(items []sdk.Item, table sdk.Table) sdk.Selection {
 		return sdk.Selection{}
 	}
 	for i := range items {
+		if items[i].Kind != sdk.ItemColumn {
+			continue
+		}
 		items[i].Column.Name = unqualified(items[i].Column.Name, table)
 	}
 	return sdk.Selection{Items: items}

@@ -120,7 +120,11 @@ func (a *API) write(r *httpx.Request, name, did string, fill func(*payload, *sdk
 			affected = *tail.Affected
 		}
 		b = success(b, did, affected)
-		return number(number(b, "count", affected), "affected_rows", affected)
+		b = number(number(b, "count", affected), "affected_rows", affected)
+		if tail.Inserted != nil { // an upsert
+			b = number(b, "inserted_rows", *tail.Inserted)
+		}
+		return b
 	}), nil
 }
 

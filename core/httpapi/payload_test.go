@@ -142,6 +142,25 @@ func TestStatements(t *testing.T) {
 	}
 }
 
+func TestRelations(t *testing.T) {
+	for _, c := range []struct{ columns, want string }{
+		{"id,from:sender_id(name)", `[{Column:{Name:"id"}}, {Kind:2 Alias:"from" Relation:{Target:"sender_id" Selection:{Items:[{Column:{Name:"name"}}]}}}]`},
+		{"*, items ( * ) ,name", `[{Kind:1}, {Kind:2 Relation:{Target:"items"}}, {Column:{Name:"name"}}]`},
+		{"users:athena.users!created_by(users.id, athena.users.name as who)", `[{Kind:2 Alias:"users" Relation:{Target:"users" Schema:"athena" Hint:"created_by" ` +
+			`Selection:{Items:[{Column:{Name:"id"}}, {Column:{Name:"name"} Alias:"who"}]}}}]`},
+		{"a(b(c),d),\n e", `[{Kind:2 Relation:{Target:"a" Selection:{Items:[{Kind:2 Relation:{Target:"b" Selection:{Items:[{Column:{Name:"c"}}]}}}, {Column:{Name:"d"}}]}}}, {Column:{Name:"e"}}]`},
+	} {
+		items, err := parseColumns(c.columns, nil)
+		if err != nil {
+			t.Errorf("%s: %v", c.columns, err)
+			continue
+		}
+		if d := cmp.Diff(c.want, show(reflect.ValueOf(items))); d != "" {
+			t.Errorf("%s: %s", c.columns, d)
+		}
+	}
+}
+
 func TestRefusedPayloads(t *testing.T) {
 	for _, c := range []struct{ operation, body, reason, message string }{
 		{"fetch", `{}`, "missing_table_name", ""},
@@ -152,7 +171,15 @@ func TestRefusedPayloads(t *testing.T) {
 		{"fetch", `{"table_name":"a."}`, "invalid_table_name", ""},
 		{"fetch", `{"table_name":"a.b","schema_name":"a"}`, "invalid_table_name", ""},
 		{"fetch", `{"table_name":"a\u0000"}`, "invalid_table_name", ""},
-		{"fetch", `{"table_name":"t","columns":"id,from:sender_id(name)"}`, "unsupported_relation", `"from:sender_id(…)"`},
+		{"fetch", `{"table_name":"t","columns":"id,sender(name"}`, "invalid_columns", "do not match"},
+		{"fetch", `{"table_name":"t","columns":"id)"}`, "invalid_columns", "do not match"},
+		{"fetch", `{"table_name":"t","columns":"sender()"}`, "invalid_columns", `the relation "sender" names no columns`},
+		{"fetch", `{"table_name":"t","columns":"(name)"}`, "invalid_columns", "is no relation"},
+		{"fetch", `{"table_name":"t","columns":"a.b.c(name)"}`, "invalid_columns", "is no relation"},
+		{"fetch", `{"table_name":"t","columns":".b(name)"}`, "invalid_columns", "is no relation"},
+		{"fetch", `{"table_name":"t","columns":"b!h!i(name)"}`, "invalid_columns", "is no relation"},
+		{"fetch", `{"table_name":"t","columns":"concat(a, b) as c"}`, "invalid_columns", "nothing may follow"},
+		{"fetch", `{"table_name":"t","columns":"` + strings.Repeat("a(", 70) + "b" + strings.Repeat(")", 70) + `"}`, "invalid_columns", "deeper"},
 		{"fetch", `{"table_name":"t","columns":"a,,b"}`, "invalid_columns", ""},
 		{"fetch", `{"table_name":"t","columns":["a",""]}`, "invalid_columns", ""},
 		{"fetch", `{"table_name":"t","columns":"a::text"}`, "invalid_columns", "casts"},
