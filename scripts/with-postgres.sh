@@ -6,6 +6,8 @@
 # The server listens on a free port of the loopback, runs as a user that is not root, and is
 # stopped and removed with its data when the command ends. On Debian and its kin PostgreSQL
 # is installed if it is missing. If ATHENA_TEST_POSTGRES_URI is set, that server is used.
+# POSTGRES_VERSION=18 takes that version's binaries (see postgres-bin.sh), also for the servers
+# that tests start for themselves.
 # POSTGRES_OPTIONS replaces the options below, which trade safety of the data for speed.
 set -euo pipefail
 
@@ -14,24 +16,7 @@ set -euo pipefail
 
 options=${POSTGRES_OPTIONS--c fsync=off -c synchronous_commit=off -c full_page_writes=off}
 
-find_postgres() { # prints the folder of the newest binaries
-	local dir
-	for dir in $(ls -d /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /opt/homebrew/opt/postgresql*/bin 2>/dev/null | sort -rV) \
-		"$(pg_config --bindir 2>/dev/null)" "$(dirname "$(command -v initdb)" 2>/dev/null)"; do
-		[ -x "$dir/initdb" ] && [ -x "$dir/postgres" ] && { echo "$dir"; return; }
-	done
-	return 1
-}
-
-bin=$(find_postgres) || {
-	"$(dirname "$0")/install-debian.sh" postgresql || {
-		echo "PostgreSQL is needed: install it (its initdb and postgres must be in PATH), or set" \
-			"ATHENA_TEST_POSTGRES_URI to a server where databases may be created" >&2
-		exit 1
-	}
-	bin=$(find_postgres)
-}
-
+bin=$("$(dirname "$0")/postgres-bin.sh" "${POSTGRES_VERSION:-}")
 dir=$(mktemp -d "${TMPDIR:-/tmp}/athena-pg.XXXXXX")
 server=
 
@@ -93,5 +78,6 @@ for attempt in 1 2 3 4 5; do
 done
 
 cd "$OLDPWD"
+export ATHENA_TEST_POSTGRES_BIN=$bin
 export ATHENA_TEST_POSTGRES_URI="postgres://postgres@127.0.0.1:$port/postgres?sslmode=disable"
 "$@"
