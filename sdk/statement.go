@@ -56,6 +56,7 @@ type Selection struct {
 	Items    []Item
 	Distinct bool
 	Bucket   *Bucket
+	None     bool // of a relation: no columns, it only filters
 }
 
 // ItemKind says what an Item selects.

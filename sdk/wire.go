@@ -372,6 +372,7 @@ func (s *Selection) encode(e *encoder) {
 		e.str(2, s.Bucket.Granularity)
 		e.end(m)
 	}
+	e.bool(4, s.None)
 }
 
 func (s *Selection) decode(d decoder) {
@@ -385,6 +386,8 @@ func (s *Selection) decode(d decoder) {
 		case 3:
 			s.Bucket = new(Bucket)
 			s.Bucket.decode(d.msg())
+		case 4:
+			s.None = d.bool()
 		default:
 			d.skip()
 		}

@@ -2685,6 +2685,7 @@ type Selection struct {
 	Items         []*Item                `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
 	Distinct      bool                   `protobuf:"varint,2,opt,name=distinct,proto3" json:"distinct,omitempty"`
 	Bucket        *Bucket                `protobuf:"bytes,3,opt,name=bucket,proto3" json:"bucket,omitempty"`
+	None          bool                   `protobuf:"varint,4,opt,name=none,proto3" json:"none,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2738,6 +2739,13 @@ func (x *Selection) GetBucket() *Bucket {
 		return x.Bucket
 	}
 	return nil
+}
+
+func (x *Selection) GetNone() bool {
+	if x != nil {
+		return x.None
+	}
+	return false
 }
 
 type Item struct {
@@ -4518,11 +4526,12 @@ const file_sdk_pluginpb_plugin_proto_rawDesc = "" +
 	"\a_offset\"3\n" +
 	"\x05Table\x12\x16\n" +
 	"\x06schema\x18\x01 \x01(\tR\x06schema\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"\x87\x01\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\x9b\x01\n" +
 	"\tSelection\x12,\n" +
 	"\x05items\x18\x01 \x03(\v2\x16.athena.plugin.v1.ItemR\x05items\x12\x1a\n" +
 	"\bdistinct\x18\x02 \x01(\bR\bdistinct\x120\n" +
-	"\x06bucket\x18\x03 \x01(\v2\x18.athena.plugin.v1.BucketR\x06bucket\"\x87\x02\n" +
+	"\x06bucket\x18\x03 \x01(\v2\x18.athena.plugin.v1.BucketR\x06bucket\x12\x12\n" +
+	"\x04none\x18\x04 \x01(\bR\x04none\"\x87\x02\n" +
 	"\x04Item\x12.\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1a.athena.plugin.v1.ItemKindR\x04kind\x120\n" +
 	"\x06column\x18\x02 \x01(\v2\x18.athena.plugin.v1.ColumnR\x06column\x12\x12\n" +
