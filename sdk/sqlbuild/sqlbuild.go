@@ -144,6 +144,7 @@ func (d *Dialect) Build(c *Catalogue, s *sdk.Statement, o *sdk.ResultOptions) (*
 type scope struct {
 	table *Table
 	alias string
+	row   string // how functions of the row are given it; "": the alias
 }
 
 // builder writes one statement. Its first error stays; what is written after it is
