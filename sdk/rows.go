@@ -1,18 +1,14 @@
 package sdk
 
 import (
-	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
-	"math"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"google.golang.org/grpc/mem"
 )
@@ -42,10 +38,24 @@ type Chunk struct {
 // strip_nulls and row bounds. It is used by one goroutine.
 //
 // The simple way is Columns, then Row once per row. Drivers that see wire values write
-// cell by cell: Cell/Put, Text or Null for each column in order, then EndRow.
+// cell by cell: Cell/Put, Text, Bytes or Null for each column in order, then EndRow.
+//
+// What the body of an answer is:
+//
+//	FormatRows     [{"a":1},{"a":2}]; with Bare [1,2]
+//	FormatObject   {"a":1}, null if there is no row; with Bare 1
+//	FormatCSV      a header line and a line per row, as PostgreSQL's COPY writes them
+//	FormatGeoJSON  {"type":"FeatureCollection","features":[...]}: each row is one feature,
+//	               given to Raw or as the value of the only column
+//	FormatRaw      the first column of all rows, one after the other: text and bytes as
+//	               they are, other values as JSON. It is not JSON as a whole
+//	FormatNone     nothing
 type Rows struct {
 	// Head goes out with the first chunk, Tail after the last; an Instance may set
 	// their optional fields. Rows keeps Statement, Columns and Tail.Rows itself.
+	//
+	// Head.Shape may be set before the first row: ShapeObject and ShapeScalar make of
+	// FormatRows the one row itself, as FormatObject is; ShapeVoid leaves the body empty.
 	Head Head
 	Tail Tail
 
@@ -53,31 +63,105 @@ type Rows struct {
 	send func(*Chunk) error
 
 	buf       []byte
+	layout    layout
 	keys      [][]byte // per column `,"name":`
 	col       int
 	cellStart int
 	rowStart  int
-	rowOpen   bool // a key of the current row has been written
+	rowOpen   bool // something of the current row has been written
 	opened    bool // the body has begun
 	headSent  bool
-	scalar    bool // Scalar wrote the whole body
+	scalar    bool              // Scalar wrote the whole body
+	renamed   map[string][]byte // of Raw: keys as they came, and as they go out
 
-	hold bool
-	held []*Chunk
-	size int64 // bytes held
-	err  error
+	hold  bool
+	write bool // what is held is a write's
+	held  []*Chunk
+	size  int64 // bytes held
+	err   error
 }
+
+// layout is how a row is laid out.
+type layout uint8
+
+const (
+	layoutObject layout = iota // {"a":1}
+	layoutBare                 // 1
+	layoutCSV
+	layoutRaw
+)
 
 // NewRows makes a Rows that hands each finished chunk to send. Plugins get theirs from
 // Serve; this is for tests and benchmarks of an Instance.
 func NewRows(opts ResultOptions, send func(*Chunk) error) *Rows {
-	r := &Rows{opts: opts, send: send}
+	r := &Rows{opts: opts, send: send, layout: layoutOf(opts.Format)}
 	r.buf = (*chunks.Get().(*[]byte))[:0]
 	return r
 }
 
+func layoutOf(format Format) layout {
+	switch format {
+	case FormatCSV:
+		return layoutCSV
+	case FormatGeoJSON:
+		return layoutBare
+	case FormatRaw:
+		return layoutRaw
+	default:
+		return layoutObject
+	}
+}
+
 // Options are the call's result options.
 func (r *Rows) Options() ResultOptions { return r.opts }
+
+// Header is the columns of an answer, kept to be used for many. It must not be copied or
+// changed after its first use; any number of Rows may use it at the same time.
+type Header struct {
+	Columns []ColumnInfo
+	named   [NamesSnake + 1]atomic.Pointer[namedColumns]
+}
+
+// namedColumns are columns under one naming policy.
+type namedColumns struct {
+	columns []ColumnInfo
+	keys    [][]byte
+}
+
+func (h *Header) as(policy Naming) *namedColumns {
+	if int(policy) >= len(h.named) {
+		policy = NamesAsIs
+	}
+	n := h.named[policy].Load()
+	if n == nil {
+		n = nameColumns(h.Columns, policy)
+		h.named[policy].Store(n)
+	}
+	return n
+}
+
+func nameColumns(columns []ColumnInfo, policy Naming) *namedColumns {
+	if policy != NamesAsIs {
+		columns = slices.Clone(columns)
+		for i := range columns {
+			columns[i].Name = Rename(columns[i].Name, policy)
+		}
+	}
+	size := 0
+	for i := range columns {
+		size += len(columns[i].Name) + 4
+	}
+	n := &namedColumns{columns: columns, keys: make([][]byte, len(columns))}
+	flat := make([]byte, 0, size+16)
+	for i := range columns {
+		start := len(flat)
+		flat = append(flat, ',')
+		flat = AppendString(flat, columns[i].Name)
+		flat = append(flat, ':')
+		n.keys[i] = flat[start:len(flat):len(flat)]
+	}
+	return n
+}
 
 // Columns names the columns of the rows that follow, before the first row.
 func (r *Rows) Columns(names ...string) {
@@ -90,133 +174,194 @@ func (r *Rows) Columns(names ...string) {
 
 // Describe is Columns with the backend's type names. It keeps columns, which may be
 // shared between calls: it does not change them.
-func (r *Rows) Describe(columns []ColumnInfo) {
-	if r.opts.Naming != NamesAsIs {
-		columns = slices.Clone(columns)
-		for i := range columns {
-			columns[i].Name = Rename(columns[i].Name, r.opts.Naming)
+func (r *Rows) Describe(columns []ColumnInfo) { r.describe(nameColumns(columns, r.opts.Naming)) }
+
+// Use is Describe with a header that is kept between answers.
+func (r *Rows) Use(h *Header) { r.describe(h.as(r.opts.Naming)) }
+
+func (r *Rows) describe(n *namedColumns) {
+	r.keys, r.Head.Columns = n.keys, n.columns
+	if r.layout != layoutCSV {
+		return
+	}
+	for i := range n.columns {
+		if i > 0 {
+			r.buf = append(r.buf, ',')
 		}
+		r.buf = appendCSV(r.buf, n.columns[i].Name, len(n.columns) == 1)
 	}
-	r.keys = make([][]byte, len(columns))
-	r.Head.Columns = columns
-	size := 0
-	for i := range columns {
-		size += len(columns[i].Name) + 4
+	r.buf = append(r.buf, '\n')
+}
+
+// Bare makes each row the JSON value of its one column instead of an object, after the
+// columns have been named. CSV stays as it is.
+func (r *Rows) Bare() {
+	if r.layout == layoutObject {
+		r.layout = layoutBare
 	}
-	flat := make([]byte, 0, size+16)
-	for i := range columns {
-		start := len(flat)
-		flat = append(flat, ',')
-		flat = AppendString(flat, columns[i].Name)
-		flat = append(flat, ':')
-		r.keys[i] = flat[start:len(flat):len(flat)]
+}
+
+// single reports whether the body is one row, not an array of rows.
+func (r *Rows) single() bool {
+	return r.opts.Format == FormatObject || r.opts.Format == FormatRows && r.Head.Shape != ShapeRows
+}
+
+// void reports whether rows are counted and not sent.
+func (r *Rows) void() bool { return r.opts.Format == FormatNone || r.Head.Shape == ShapeVoid }
+
+// openRow writes what stands before a row.
+func (r *Rows) openRow() {
+	r.rowStart, r.rowOpen = len(r.buf), true
+	switch {
+	case r.layout >= layoutCSV, r.single():
+	case r.opened:
+		r.buf = append(r.buf, ',')
+	default:
+		r.openBody()
 	}
-	if r.opts.Format == FormatCSV {
-		for i := range columns {
-			if i > 0 {
-				r.buf = append(r.buf, ',')
-			}
-			r.buf = appendCSV(r.buf, columns[i].Name)
+	r.opened = true
+}
+
+// openBody writes what stands before the first of many rows.
+func (r *Rows) openBody() {
+	switch r.opts.Format {
+	case FormatRows:
+		r.buf = append(r.buf, '[')
+	case FormatGeoJSON:
+		r.buf = append(r.buf, `{"type":"FeatureCollection","features":[`...)
+	}
+}
+
+// closeBody ends the body.
+func (r *Rows) closeBody() {
+	switch {
+	case r.void():
+		r.buf = r.buf[:0]
+	case r.scalar, r.layout >= layoutCSV:
+	case r.single():
+		if !r.opened {
+			r.buf = append(r.buf, "null"...)
 		}
-		r.buf = append(r.buf, '\n')
-		r.opened = true
+	default:
+		if !r.opened {
+			r.openBody()
+		}
+		r.buf = append(r.buf, ']')
+		if r.opts.Format == FormatGeoJSON {
+			r.buf = append(r.buf, '}')
+		}
 	}
 }
 
 // Cell begins the next column and returns the buffer to append its JSON value to; Put
 // takes it back.
 func (r *Rows) Cell() []byte {
-	if r.opts.Format == FormatCSV {
-		if r.col > 0 {
-			r.buf = append(r.buf, ',')
-		} else {
-			r.rowStart = len(r.buf)
+	first := !r.rowOpen
+	if first {
+		r.openRow()
+	}
+	if r.layout == layoutObject {
+		if !first {
+			return append(r.buf, r.keys[r.col]...)
 		}
-		r.cellStart = len(r.buf)
-		return r.buf
+		r.buf = append(r.buf, '{')
+		return append(r.buf, r.keys[r.col][1:]...)
 	}
-	if r.rowOpen {
-		return append(r.buf, r.keys[r.col]...)
-	}
-	r.openRow()
-	return append(r.buf, r.keys[r.col][1:]...)
-}
-
-func (r *Rows) openRow() {
-	r.rowStart = len(r.buf)
-	switch {
-	case r.opts.Format == FormatObject:
-	case !r.opened:
-		r.buf = append(r.buf, '[')
-	default:
+	if r.layout == layoutCSV && !first {
 		r.buf = append(r.buf, ',')
 	}
-	r.opened = true
-	r.rowOpen = true
-	r.buf = append(r.buf, '{')
+	r.cellStart = len(r.buf)
+	return r.buf
 }
 
 // Put ends the column that Cell began.
 func (r *Rows) Put(b []byte) {
-	if r.opts.Format == FormatCSV {
-		r.putCSV(b)
-		return
-	}
 	r.buf = b
 	r.col++
-}
-
-// putCSV turns the JSON value that was appended into a CSV cell: a JSON string loses its
-// quotes and escapes, anything else is its JSON text.
-func (r *Rows) putCSV(b []byte) {
-	cell := string(b[r.cellStart:])
-	r.buf = b[:r.cellStart]
-	r.col++
-	if cell == "" || cell == "null" {
-		return
-	}
-	if strings.HasPrefix(cell, `"`) {
-		var s string
-		if json.Unmarshal([]byte(cell), &s) == nil {
-			cell = s
+	switch {
+	case r.layout == layoutObject:
+	case r.layout != layoutCSV && r.col > 1: // of these layouts only the first column shows
+		r.buf = b[:r.cellStart]
+	case r.layout == layoutRaw:
+		r.buf = append(b[:r.cellStart], jsonText(b[r.cellStart:])...)
+	case r.layout == layoutCSV:
+		if text := jsonText(b[r.cellStart:]); text != nil {
+			end := len(b)
+			b = appendCSV(b, text, len(r.keys) == 1) // behind what it is made from
+			r.buf = append(b[:r.cellStart], b[end:]...)
+		} else {
+			r.buf = b[:r.cellStart]
 		}
 	}
-	r.buf = appendCSV(r.buf, cell)
 }
 
 // Null ends the next column as null.
 func (r *Rows) Null() {
 	switch {
-	case r.opts.Format == FormatCSV:
+	case r.layout >= layoutCSV:
 		r.buf = r.Cell()
 		r.col++
-	case r.opts.StripNulls:
+	case r.layout == layoutObject && r.opts.StripNulls:
 		r.col++
 	default:
 		r.Put(append(r.Cell(), "null"...))
 	}
 }
 
-// Text ends the next column as a string.
-func (r *Rows) Text(s []byte) {
-	if r.opts.Format == FormatCSV {
-		r.buf = appendCSV(r.Cell(), string(s))
+// Text ends the next column as a string. A CSV cell or raw bytes are s as it is.
+func (r *Rows) Text(s []byte) { writeText(r, s) }
+
+func writeText[T string | []byte](r *Rows, s T) {
+	if r.layout < layoutCSV {
+		r.Put(AppendString(r.Cell(), s))
+		return
+	}
+	b := r.Cell()
+	switch {
+	case r.layout == layoutCSV:
+		b = appendCSV(b, s, len(r.keys) == 1)
+	case r.col == 0:
+		b = append(b, s...)
+	}
+	r.buf = b
+	r.col++
+}
+
+// Bytes ends the next column as bytes: in JSON and CSV as PostgreSQL writes bytea
+// (\x00ff), raw as they are.
+func (r *Rows) Bytes(value []byte) {
+	if r.layout == layoutRaw {
+		r.Text(value)
+		return
+	}
+	b := r.Cell()
+	if r.layout == layoutCSV {
+		r.buf = hex.AppendEncode(append(b, `\x`...), value)
 		r.col++
 		return
 	}
-	r.Put(AppendString(r.Cell(), s))
+	r.Put(append(hex.AppendEncode(append(b, `"\\x`...), value), '"'))
 }
 
 // EndRow ends a row. Its error must end the call: the reader is gone, or a bound is
 // passed (then ErrRowLimit asks to stop without failing).
 func (r *Rows) EndRow() error {
-	if r.opts.Format == FormatCSV {
-		r.buf = append(r.buf, '\n')
-	} else {
-		if !r.rowOpen {
-			r.openRow()
+	empty := !r.rowOpen
+	if empty {
+		r.openRow()
+	}
+	switch r.layout {
+	case layoutObject:
+		if empty {
+			r.buf = append(r.buf, '{')
 		}
 		r.buf = append(r.buf, '}')
+	case layoutBare:
+		if empty {
+			r.buf = append(r.buf, "null"...)
+		}
+	case layoutCSV:
+		r.buf = append(r.buf, '\n')
 	}
 	return r.endRow()
 }
@@ -237,14 +382,12 @@ func (r *Rows) endRow() error {
 			WithHint("ask for fewer rows with limit, or page through them")
 	}
 	r.Tail.Rows++
-	switch r.opts.Format {
-	case FormatNone:
+	switch {
+	case r.void():
 		r.buf = r.buf[:r.rowStart]
-	case FormatObject:
-		if r.Tail.Rows > 1 {
-			return E(Invalid, "more_than_one_row", "the statement answered with more than one row where one was asked for").
-				WithHint("narrow the filter, or ask for rows")
-		}
+	case r.Tail.Rows > 1 && r.single():
+		return E(Invalid, "more_than_one_row", "the statement answered with more than one row where one was asked for").
+			WithHint("narrow the filter, or ask for rows")
 	}
 	if len(r.buf) >= chunkSize {
 		return r.flush(nil, false)
@@ -264,14 +407,13 @@ func (r *Rows) Row(values ...any) error {
 		case nil:
 			r.Null()
 		case string:
-			r.Put(AppendString(r.Cell(), v))
+			writeText(r, v)
 		case []byte:
 			if v == nil {
 				r.Null()
 				continue
 			}
-			b := append(r.Cell(), `"\\x`...)
-			r.Put(append(hex.AppendEncode(b, v), '"'))
+			r.Bytes(v)
 		case bool:
 			r.Put(strconv.AppendBool(r.Cell(), v))
 		case int:
@@ -313,50 +455,6 @@ func (r *Rows) json(value []byte) {
 	r.Put(append(r.Cell(), value...))
 }
 
-// Raw writes one row that is a JSON object already. Naming and strip_nulls are applied
-// to its top-level keys.
-func (r *Rows) Raw(object []byte) error {
-	if r.opts.Format == FormatCSV {
-		return E(Unsupported, "csv_unsupported", "this backend cannot answer with CSV")
-	}
-	if r.opts.Naming == NamesAsIs && !r.opts.StripNulls {
-		r.openRow()
-		r.buf = append(r.buf[:len(r.buf)-1], object...)
-		return r.endRow()
-	}
-	d := json.NewDecoder(bytes.NewReader(object))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return fmt.Errorf("a raw row must be a JSON object")
-	}
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return err
-		}
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			return err
-		}
-		if r.opts.StripNulls && string(value) == "null" {
-			continue
-		}
-		if r.rowOpen {
-			r.buf = append(r.buf, ',')
-		} else {
-			r.openRow()
-		}
-		r.buf = AppendString(r.buf, Rename(name.(string), r.opts.Naming))
-		r.buf = append(append(r.buf, ':'), value...)
-	}
-	if _, err := d.Token(); err != nil {
-		return err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return fmt.Errorf("a raw row must be one JSON object")
-	}
-	return r.EndRow()
-}
-
 // Scalar makes value, a JSON value, the whole body.
 func (r *Rows) Scalar(value []byte) {
 	r.Head.Shape = ShapeScalar
@@ -366,11 +464,21 @@ func (r *Rows) Scalar(value []byte) {
 
 // Hold keeps the chunks back until Release: a write's rows before its COMMIT. More than
 // the call's MaxBytes of them is an error that must roll the write back.
-func (r *Rows) Hold() { r.hold = true }
+func (r *Rows) Hold() { r.hold, r.write = true, true }
 
-// Release lets the held chunks go, after COMMIT.
+// HoldRead is Hold for rows of a read, whose head is not complete before their end.
+func (r *Rows) HoldRead() { r.hold = true }
+
+// Release lets the held chunks go, after COMMIT. All their heads get the status and
+// headers that Head has now, and that of the current statement its totals.
 func (r *Rows) Release() error {
-	r.hold = false
+	r.completeHead()
+	for _, c := range r.held {
+		if c.Head != nil {
+			c.Head.Status, c.Head.Headers = r.Head.Status, r.Head.Headers
+		}
+	}
+	r.hold, r.write, r.size = false, false, 0
 	for len(r.held) > 0 {
 		c := r.held[0]
 		r.held = r.held[1:]
@@ -381,6 +489,16 @@ func (r *Rows) Release() error {
 	return nil
 }
 
+// completeHead gives the head of the current statement, if it is held, what has become
+// known since.
+func (r *Rows) completeHead() {
+	for _, c := range r.held {
+		if c.Head != nil && c.Statement == r.Head.Statement {
+			c.Head.Total, c.Head.Rows = r.Head.Total, r.Head.Rows
+		}
+	}
+}
+
 // NextStatement ends the current statement's answer and begins the next one's.
 func (r *Rows) NextStatement() error {
 	if err := r.finish(false); err != nil {
@@ -388,6 +506,7 @@ func (r *Rows) NextStatement() error {
 	}
 	next := r.Head.Statement + 1
 	r.Head, r.Tail = Head{Statement: next}, Tail{Statement: next}
+	r.layout = layoutOf(r.opts.Format)
 	r.keys, r.col, r.opened, r.rowOpen, r.headSent, r.scalar = nil, 0, false, false, false, false
 	return nil
 }
@@ -397,23 +516,8 @@ func (r *Rows) end() error { return r.finish(true) }
 
 // finish closes the body and sends its last chunk, with the tail.
 func (r *Rows) finish(last bool) error {
-	if r.opts.Format == FormatNone {
-		r.Head.Shape = ShapeVoid
-		r.buf = r.buf[:0]
-	} else if !r.scalar {
-		switch r.opts.Format {
-		case FormatRows:
-			if !r.opened {
-				r.buf = append(r.buf, '[')
-			}
-			r.buf = append(r.buf, ']')
-		case FormatObject:
-			r.Head.Shape = ShapeObject
-			if !r.opened {
-				r.buf = append(r.buf, "null"...)
-			}
-		}
-	}
+	r.closeBody()
+	r.completeHead()
 	tail := r.Tail
 	return r.flush(&tail, last)
 }
@@ -428,16 +532,28 @@ func (r *Rows) discard() {
 	r.buf = nil
 }
 
+// shape is the shape of the current statement's answer.
+func (r *Rows) shape() Shape {
+	switch {
+	case r.void():
+		return ShapeVoid
+	case r.scalar, r.layout == layoutRaw, r.layout == layoutBare && r.single():
+		return ShapeScalar
+	case r.single():
+		return ShapeObject
+	default:
+		return ShapeRows
+	}
+}
+
 func (r *Rows) flush(tail *Tail, last bool) error {
 	if r.err != nil {
 		return r.err
 	}
 	c := &Chunk{Statement: r.Head.Statement, Body: r.buf, Tail: tail, last: last}
 	if !r.headSent {
-		if r.opts.Format == FormatObject {
-			r.Head.Shape = ShapeObject
-		}
 		head := r.Head
+		head.Shape = r.shape()
 		c.Head = &head
 		r.headSent = true
 	}
@@ -449,17 +565,26 @@ func (r *Rows) flush(tail *Tail, last bool) error {
 	if r.hold {
 		r.held = append(r.held, c)
 		r.size += int64(len(c.Body))
-		max := r.opts.MaxBytes
-		if max == 0 {
-			max = DefaultMaxHeld
-		}
-		if r.size > max {
-			return E(Invalid, "returned_rows_too_large", fmt.Sprintf("the rows that the write returns exceed %d bytes; nothing was written", max)).
-				WithHint("return fewer columns, or write fewer rows at a time")
-		}
-		return nil
+		return r.checkHeld()
 	}
 	return r.emit(c)
+}
+
+func (r *Rows) checkHeld() error {
+	limit := r.opts.MaxBytes
+	if limit == 0 {
+		limit = DefaultMaxHeld
+	}
+	switch {
+	case r.size <= limit:
+		return nil
+	case r.write:
+		return E(Invalid, "returned_rows_too_large", fmt.Sprintf("the rows that the write returns exceed %d bytes; nothing was written", limit)).
+			WithHint("return fewer columns, or write fewer rows at a time")
+	default:
+		return E(Invalid, "held_rows_too_large", fmt.Sprintf("the rows exceed %d bytes, too many to be held until their status and headers are known", limit)).
+			WithHint("ask for fewer rows or columns, or do not let SQL set the status and headers")
+	}
 }
 
 func (r *Rows) emit(c *Chunk) error {
@@ -474,124 +599,4 @@ func FreeBody(b []byte) {
 	}
 	b = b[:0]
 	chunks.Put(&b)
-}
-
-// AppendString appends s as a JSON string with PostgreSQL's escapes: only quote,
-// backslash and control characters are escaped. Bytes that are no UTF-8 become U+FFFD.
-func AppendString[T string | []byte](dst []byte, s T) []byte {
-	dst = append(dst, '"')
-	start := 0
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c >= 0x20 && c < utf8.RuneSelf && c != '"' && c != '\\' {
-			continue
-		}
-		if c >= utf8.RuneSelf {
-			if _, size := utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))])); size > 1 {
-				i += size - 1
-				continue
-			}
-			dst = append(dst, s[start:i]...)
-			dst = append(dst, "\uFFFD"...)
-			start = i + 1
-			continue
-		}
-		dst = append(dst, s[start:i]...)
-		start = i + 1
-		switch c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\b':
-			dst = append(dst, '\\', 'b')
-		case '\f':
-			dst = append(dst, '\\', 'f')
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		case '\r':
-			dst = append(dst, '\\', 'r')
-		case '\t':
-			dst = append(dst, '\\', 't')
-		default:
-			const digits = "0123456789abcdef"
-			dst = append(dst, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
-		}
-	}
-	dst = append(dst, s[start:]...)
-	return append(dst, '"')
-}
-
-// AppendFloat appends f as JSON: the shortest text that reads back as f; what JSON has no
-// number for becomes a string, as PostgreSQL does.
-func AppendFloat(dst []byte, f float64, bits int) []byte {
-	switch {
-	case math.IsNaN(f):
-		return append(dst, `"NaN"`...)
-	case math.IsInf(f, 1):
-		return append(dst, `"Infinity"`...)
-	case math.IsInf(f, -1):
-		return append(dst, `"-Infinity"`...)
-	}
-	format := byte('f')
-	if abs := math.Abs(f); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
-		format = 'e'
-	}
-	return strconv.AppendFloat(dst, f, format, -1, bits)
-}
-
-// appendCSV appends a CSV cell by RFC 4180; an empty string is quoted to differ from null.
-func appendCSV(dst []byte, s string) []byte {
-	if s != "" && !strings.ContainsAny(s, ",\"\r\n") {
-		return append(dst, s...)
-	}
-	dst = append(dst, '"')
-	dst = append(dst, strings.ReplaceAll(s, `"`, `""`)...)
-	return append(dst, '"')
-}
-
-// Rename applies a naming policy to a column name.
-func Rename(name string, policy Naming) string {
-	switch policy {
-	case NamesCamel:
-		return toCamel(name)
-	case NamesSnake:
-		return toSnake(name)
-	default:
-		return name
-	}
-}
-
-// toCamel turns created_at into createdAt; leading underscores stay.
-func toCamel(s string) string {
-	if !strings.Contains(s, "_") {
-		return s
-	}
-	b := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		if s[i] == '_' && strings.Trim(s[:i], "_") != "" && i+1 < len(s) && s[i+1] >= 'a' && s[i+1] <= 'z' {
-			i++
-			b = append(b, s[i]-'a'+'A')
-			continue
-		}
-		b = append(b, s[i])
-	}
-	return string(b)
-}
-
-// toSnake turns createdAt into created_at and userID into user_id.
-func toSnake(s string) string {
-	b := make([]byte, 0, len(s)+4)
-	upper := func(i int) bool { return i >= 0 && i < len(s) && s[i] >= 'A' && s[i] <= 'Z' }
-	for i := 0; i < len(s); i++ {
-		if !upper(i) {
-			b = append(b, s[i])
-			continue
-		}
-		// A word begins after a small letter or digit, and at the last capital of a run.
-		next := i+1 < len(s) && s[i+1] >= 'a' && s[i+1] <= 'z'
-		if i > 0 && s[i-1] != '_' && (!upper(i-1) || next) {
-			b = append(b, '_')
-		}
-		b = append(b, s[i]-'A'+'a')
-	}
-	return string(b)
 }

@@ -84,7 +84,7 @@ func appendForm(dst, src []byte, f form) []byte {
 		dst = append(dst, `"\\x`...)
 		return append(hex.AppendEncode(dst, src), '"')
 	default:
-		return appendString(dst, src)
+		return sdk.AppendValidString(dst, src)
 	}
 }
 
@@ -168,6 +168,7 @@ func appendVector(dst, src []byte, elem *encoding) []byte {
 // plan is how the rows of one result are written.
 type plan struct {
 	columns   []sdk.ColumnInfo
+	header    sdk.Header // of columns
 	encodings []encoding
 	formats   []int16 // per column, for Bind; nil: all text
 	utc       bool    // made for a session whose time zone is UTC
@@ -200,13 +201,12 @@ func newPlan(fields []pgconn.FieldDescription, types map[uint32]*typeInfo, binar
 			}
 		}
 	}
+	p.header.Columns = p.columns
 	return p, unknown
 }
 
-// describe names the columns to rows, which renames them in place: hence the copy.
-func (p *plan) describe(rows *sdk.Rows) {
-	rows.Describe(append([]sdk.ColumnInfo(nil), p.columns...))
-}
+// describe names the columns to rows.
+func (p *plan) describe(rows *sdk.Rows) { rows.Use(&p.header) }
 
 // write writes a row's wire values.
 func (p *plan) write(rows *sdk.Rows, values [][]byte) error {

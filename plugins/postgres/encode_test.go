@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -134,28 +133,6 @@ func TestRowsCostNoAllocation(t *testing.T) {
 	if n != 0 {
 		t.Errorf("%v allocations per row", n)
 	}
-}
-
-func TestStringEscapes(t *testing.T) {
-	for n := range 20 {
-		for c := range 256 {
-			s := []byte(strings.Repeat("a", n) + string(rune(c)) + strings.Repeat("é", n%5))
-			if got, want := string(appendString(nil, s)), string(sdk.AppendString(nil, s)); got != want {
-				t.Fatalf("%q: got %s, want %s", s, got, want)
-			}
-		}
-	}
-}
-
-func FuzzString(f *testing.F) {
-	f.Add([]byte("plain text of some length"))
-	f.Add([]byte("with \"quotes\" and \\ and \x00\x1f\x20\x7f\xff"))
-	f.Fuzz(func(t *testing.T, s []byte) {
-		s = bytes.ToValidUTF8(s, []byte("?")) // as the server does
-		if got, want := string(appendString(nil, s)), string(sdk.AppendString(nil, s)); got != want {
-			t.Fatalf("%q: got %s, want %s", s, got, want)
-		}
-	})
 }
 
 func FuzzArray(f *testing.F) {
