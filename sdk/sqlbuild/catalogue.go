@@ -34,6 +34,7 @@ const (
 type Table struct {
 	Schema, Name string
 	Kind         TableKind
+	Partitioned  bool // a BaseTable whose rows are in partitions: they have no xmax on the way
 	Columns      []Column
 	Key          []string   // the primary key's columns; empty: none. Of a view: of the table it shows
 	Unique       [][]string // further keys
@@ -131,6 +132,7 @@ const (
 	ClassJSON
 	ClassTime
 	ClassBytes
+	ClassTSVector // also of a domain over it
 )
 
 // find returns the table that name means. The error is NotFound undefined_table.

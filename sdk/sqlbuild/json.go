@@ -70,9 +70,9 @@ func skipValue(b []byte, i int) (int, bool) {
 	return i, false
 }
 
-// scanObject calls visit with each key of the object that begins at i, and returns the
-// index behind it.
-func scanObject(b []byte, i int, visit func(key []byte)) (int, bool) {
+// scanObject calls visit with each key of the object that begins at i and its value, and
+// returns the index behind the object.
+func scanObject(b []byte, i int, visit func(key, value []byte)) (int, bool) {
 	if i >= len(b) || b[i] != '{' {
 		return i, false
 	}
@@ -96,13 +96,14 @@ func scanObject(b []byte, i int, visit func(key []byte)) (int, bool) {
 			}
 			key = []byte(s)
 		}
-		visit(key)
 		if i = skipSpace(b, i); i >= len(b) || b[i] != ':' {
 			return i, false
 		}
-		if i, ok = skipValue(b, skipSpace(b, i+1)); !ok {
+		value := skipSpace(b, i+1)
+		if i, ok = skipValue(b, value); !ok {
 			return i, false
 		}
+		visit(key, b[value:i])
 	}
 	return i + 1, i < len(b)
 }
@@ -130,7 +131,7 @@ func scanArray(b []byte, visit func(element []byte) bool) bool {
 func objectKeys(object []byte) ([]string, bool) {
 	var keys []string
 	seen := map[string]bool{}
-	_, ok := scanObject(object, skipSpace(object, 0), func(key []byte) {
+	_, ok := scanObject(object, skipSpace(object, 0), func(key, _ []byte) {
 		if !seen[string(key)] {
 			seen[string(key)] = true
 			keys = append(keys, string(key))
@@ -145,7 +146,7 @@ func lacks(rows []byte, keys []string) (lacking, ok bool) {
 	row := 0
 	ok = scanArray(rows, func(object []byte) bool {
 		row++
-		_, ok := scanObject(object, 0, func(key []byte) {
+		_, ok := scanObject(object, 0, func(key, _ []byte) {
 			for i := range keys {
 				if string(key) == keys[i] {
 					found[i] = row
