@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs every test with -race on a private PostgreSQL, then each injection fuzzer (the fuzz
-# targets named FuzzInject...) for ten seconds. With arguments it runs `go test -race` with
-# those arguments and no fuzzer. TEST_TAGS=long adds the tests that take minutes.
+# targets named FuzzInject...) for ten seconds, then those tests that know PostgreSQL once
+# more on version 18. With arguments it runs `go test -race` with those arguments and nothing
+# else. TEST_TAGS=long adds the tests that take minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,6 +12,12 @@ command -v "${compiler%% *}" >/dev/null || scripts/install-debian.sh gcc libc6-d
 	exit 1
 }
 
+PATH=$PATH:/usr/sbin command -v pgbouncer >/dev/null || scripts/install-debian.sh pgbouncer || {
+	echo "the tests need PgBouncer: install it" >&2
+	exit 1
+}
+scripts/postgres-bin.sh 18 >/dev/null # now, for it may have to be fetched
+
 export CGO_ENABLED=1 # its default is 0 on a machine that had no compiler when Go was set up
 # Vet is a part of scripts/lint.sh; here it would cost a cold run half a minute.
 tests=(go test -race -vet=off -timeout 8m ${TEST_TAGS:+-tags "$TEST_TAGS"})
@@ -19,10 +26,15 @@ if [ $# -gt 0 ]; then
 fi
 # The fuzzers are compiled meanwhile: with instrumented dependencies that takes a minute.
 # shellcheck disable=SC2016 # expanded by the inner shell
-exec scripts/with-postgres.sh bash -c '
+scripts/with-postgres.sh bash -c '
 	nice -n 19 scripts/fuzz.sh build FuzzInject &
 	"$@" ./...
 	status=$?
 	wait
 	[ $status = 0 ] && scripts/fuzz.sh 10s FuzzInject
 ' bash "${tests[@]}"
+
+echo "== PostgreSQL 18"
+unset ATHENA_TEST_POSTGRES_URI
+POSTGRES_VERSION=18 CGO_ENABLED=0 scripts/with-postgres.sh \
+	go test -vet=off -timeout 8m ./plugins/postgres ./sdk/sqlbuild
