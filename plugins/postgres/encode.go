@@ -27,6 +27,7 @@ const (
 	formTimestampTZ             // 2024-01-01 00:00:00+00
 	formArray                   // {1,2}
 	formVector                  // 1 2
+	formBytea                   // \x00ff, or with escapes if the session says so
 	formBinary                  // marks the first of the binary forms
 	formDateBinary              // days since 2000
 	formTimeBinary              // microseconds since 2000, no zone
@@ -74,12 +75,8 @@ func appendForm(dst, src []byte, f form) []byte {
 		return append(dst, "false"...)
 	case formTimestamp, formTimestampTZ:
 		return appendTimestampText(dst, src, f == formTimestampTZ)
-	case formDateBinary:
-		return appendDate(dst, int32(binary.BigEndian.Uint32(src)))
-	case formTimeBinary, formTimeUTC:
-		return appendTimestamp(dst, int64(binary.BigEndian.Uint64(src)), f == formTimeUTC)
-	case formUUIDBinary:
-		return appendUUID(dst, src)
+	case formDateBinary, formTimeBinary, formTimeUTC, formUUIDBinary:
+		return append(appendBinary(append(dst, '"'), src, f, &jsonTimes), '"')
 	case formByteaBinary:
 		dst = append(dst, `"\\x`...)
 		return append(hex.AppendEncode(dst, src), '"')
@@ -88,14 +85,26 @@ func appendForm(dst, src []byte, f form) []byte {
 	}
 }
 
+// appendBinary appends the text of a date, time or uuid, which needs no escapes.
+func appendBinary(dst, src []byte, f form, style *timeStyle) []byte {
+	switch f {
+	case formDateBinary:
+		return appendDate(dst, int32(binary.BigEndian.Uint32(src)))
+	case formUUIDBinary:
+		return appendUUID(dst, src)
+	default:
+		return appendTimestamp(dst, int64(binary.BigEndian.Uint64(src)), f == formTimeUTC, style)
+	}
+}
+
 func appendUUID(dst, src []byte) []byte {
-	var b [38]byte
-	b[0], b[9], b[14], b[19], b[24], b[37] = '"', '-', '-', '-', '-', '"'
-	hex.Encode(b[1:], src[:4])
-	hex.Encode(b[10:], src[4:6])
-	hex.Encode(b[15:], src[6:8])
-	hex.Encode(b[20:], src[8:10])
-	hex.Encode(b[25:], src[10:16])
+	var b [36]byte
+	b[8], b[13], b[18], b[23] = '-', '-', '-', '-'
+	hex.Encode(b[:], src[:4])
+	hex.Encode(b[9:], src[4:6])
+	hex.Encode(b[14:], src[6:8])
+	hex.Encode(b[19:], src[8:10])
+	hex.Encode(b[24:], src[10:16])
 	return append(dst, b[:]...)
 }
 
@@ -208,14 +217,70 @@ func newPlan(fields []pgconn.FieldDescription, types map[uint32]*typeInfo, binar
 // describe names the columns to rows.
 func (p *plan) describe(rows *sdk.Rows) { rows.Use(&p.header) }
 
-// write writes a row's wire values.
+// write writes a row's wire values. It may overwrite them.
 func (p *plan) write(rows *sdk.Rows, values [][]byte) error {
-	for i, value := range values {
-		if value == nil {
-			rows.Null()
-			continue
+	switch rows.Options().Format {
+	case sdk.FormatCSV:
+		p.writeText(rows, values)
+	case sdk.FormatRaw:
+		p.writeRaw(rows, values)
+	default:
+		for i, value := range values {
+			if value == nil {
+				rows.Null()
+				continue
+			}
+			rows.Put(p.encodings[i].append(rows.Cell(), value))
 		}
-		rows.Put(p.encodings[i].append(rows.Cell(), value))
 	}
 	return rows.EndRow()
+}
+
+// writeText writes cells as PostgreSQL's own text.
+func (p *plan) writeText(rows *sdk.Rows, values [][]byte) {
+	var text [64]byte
+	for i, value := range values {
+		switch f := p.encodings[i].form; {
+		case value == nil:
+			rows.Null()
+		case f == formByteaBinary:
+			rows.Bytes(value)
+		case f > formBinary:
+			rows.Text(appendBinary(text[:0], value, f, &textTimes))
+		default:
+			rows.Text(value)
+		}
+	}
+}
+
+// writeRaw writes the first cell, bytes as such.
+func (p *plan) writeRaw(rows *sdk.Rows, values [][]byte) {
+	if len(values) == 0 {
+		return
+	}
+	if p.encodings[0].form == formBytea && values[0] != nil {
+		rows.Bytes(decodeBytea(values[0]))
+		return
+	}
+	p.writeText(rows, values[:1])
+}
+
+// decodeBytea reads the text of a bytea, in hex or with escapes, in place.
+func decodeBytea(src []byte) []byte {
+	if digits, ok := bytes.CutPrefix(src, []byte(`\x`)); ok {
+		n, _ := hex.Decode(src, digits) // the server's own output
+		return src[:n]
+	}
+	n := 0
+	for i := 0; i < len(src); i, n = i+1, n+1 {
+		src[n] = src[i]
+		if src[i] != '\\' {
+			continue
+		}
+		if i++; i+2 < len(src) && src[i] != '\\' {
+			src[n] = src[i]<<6 | src[i+1]&7<<3 | src[i+2]&7
+			i += 2
+		}
+	}
+	return src[:n]
 }

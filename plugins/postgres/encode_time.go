@@ -6,15 +6,28 @@ import (
 	"strconv"
 )
 
+// timeStyle is how a timestamp is written.
+type timeStyle struct {
+	separator byte   // between date and time
+	utc       string // the zone
+}
+
+var (
+	jsonTimes = timeStyle{separator: 'T', utc: "+00:00"} // to_json's
+	textTimes = timeStyle{separator: ' ', utc: "+00"}    // the text form's
+)
+
 // appendTimestampText rewrites the ISO text of a timestamp as to_json writes it: a T
-// between date and time, and a zone with minutes.
+// between date and time, and a zone with minutes. A text in another style, which SQL can
+// set, stays as it is.
 func appendTimestampText(dst, src []byte, zone bool) []byte {
 	dst = append(dst, '"')
 	date, clock, ok := bytes.Cut(src, []byte(" "))
-	dst = append(dst, date...)
-	if !ok { // infinity
+	if year := bytes.IndexByte(date, '-'); !ok || year < 4 { // infinity, 31.12.2024 10:00
+		dst = append(dst, src...)
 		return append(dst, '"')
 	}
+	dst = append(dst, date...)
 	dst = append(dst, 'T')
 	clock, bc := bytes.CutSuffix(clock, []byte(" BC"))
 	dst = append(dst, clock...)
@@ -35,32 +48,32 @@ const microsecondsPerDay = 24 * 60 * 60 * 1_000_000
 func appendDate(dst []byte, days int32) []byte {
 	switch days {
 	case math.MaxInt32:
-		return append(dst, `"infinity"`...)
+		return append(dst, "infinity"...)
 	case math.MinInt32:
-		return append(dst, `"-infinity"`...)
+		return append(dst, "-infinity"...)
 	}
-	dst, bc := appendDay(append(dst, '"'), int64(days))
+	dst, bc := appendDay(dst, int64(days))
 	if bc {
 		dst = append(dst, " BC"...)
 	}
-	return append(dst, '"')
+	return dst
 }
 
 // appendTimestamp appends a time given as microseconds since 2000-01-01.
-func appendTimestamp(dst []byte, t int64, utc bool) []byte {
+func appendTimestamp(dst []byte, t int64, utc bool, style *timeStyle) []byte {
 	switch t {
 	case math.MaxInt64:
-		return append(dst, `"infinity"`...)
+		return append(dst, "infinity"...)
 	case math.MinInt64:
-		return append(dst, `"-infinity"`...)
+		return append(dst, "-infinity"...)
 	}
 	days, rest := t/microsecondsPerDay, t%microsecondsPerDay
 	if rest < 0 {
 		days, rest = days-1, rest+microsecondsPerDay
 	}
-	dst, bc := appendDay(append(dst, '"'), days)
+	dst, bc := appendDay(dst, days)
 	seconds, micros := rest/1_000_000, rest%1_000_000
-	dst = append(dst, 'T')
+	dst = append(dst, style.separator)
 	dst = appendTwo(dst, seconds/3600)
 	dst = appendTwo(append(dst, ':'), seconds/60%60)
 	dst = appendTwo(append(dst, ':'), seconds%60)
@@ -77,12 +90,12 @@ func appendTimestamp(dst []byte, t int64, utc bool) []byte {
 		}
 	}
 	if utc {
-		dst = append(dst, "+00:00"...)
+		dst = append(dst, style.utc...)
 	}
 	if bc {
 		dst = append(dst, " BC"...)
 	}
-	return append(dst, '"')
+	return dst
 }
 
 // appendDay appends year, month and day; bc says that the year counts before Christ.

@@ -131,6 +131,8 @@ func textForm(r *pgTypeRow) form {
 		return formBool
 	case pgtype.JSONOID, pgtype.JSONBOID:
 		return formJSON
+	case pgtype.ByteaOID:
+		return formBytea
 	case pgtype.TimestampOID:
 		return formTimestamp
 	case pgtype.TimestamptzOID:
