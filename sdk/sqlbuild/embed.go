@@ -6,7 +6,8 @@ import "github.com/athena-gateway/athena/sdk"
 // level is written. It reports whether the builder can go on.
 func (b *builder) relate(selection *sdk.Selection) bool { return b.err == nil }
 
-// embedItem writes a relation's entry of the select list.
+// embedItem writes a relation's entry of the select list: nothing, or columns, each begun
+// by b.output.
 func (b *builder) embedItem(item *sdk.Item) {
 	b.unsupported("relation", "embedding related rows")
 }
@@ -16,3 +17,13 @@ func (b *builder) joins() {}
 
 // innerConditions adds a condition for each relation that a row must have.
 func (b *builder) innerConditions(and func(write func())) {}
+
+// orderRelation writes the expression that a term with a relation sorts by.
+func (b *builder) orderRelation(term *sdk.Order) {
+	b.unsupported("relation", "sorting by a related table's column")
+}
+
+// relationTest writes a test for related rows.
+func (b *builder) relationTest(f *sdk.Filter) {
+	b.unsupported("relation", "a test for related rows")
+}

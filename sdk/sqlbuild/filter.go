@@ -92,7 +92,7 @@ func compares(f *sdk.Filter, depth int) bool {
 // comparison is a FilterCompare on its way into text.
 type comparison struct {
 	*sdk.Filter
-	column     *Column
+	operand    operand
 	columnCast castType
 	valueCast  castType
 	class      Class  // of the column after its cast
@@ -102,15 +102,15 @@ type comparison struct {
 // compare writes one comparison.
 func (b *builder) compare(f *sdk.Filter) {
 	if f.Relation != "" {
-		b.unsupported("relation", "a test for related rows")
+		b.relationTest(f)
 		return
 	}
-	column := b.plain(f.Column)
-	c := comparison{Filter: f, column: column, columnCast: b.cast(f.ColumnCast), valueCast: b.cast(f.ValueCast)}
+	c := comparison{Filter: f, columnCast: b.cast(f.ColumnCast), valueCast: b.cast(f.ValueCast)}
+	c.operand, _ = b.operand(&f.Column)
 	if b.err != nil {
 		return
 	}
-	c.class, c.typ = column.Class, column.Type
+	c.class, c.typ = c.operand.class, c.operand.typ
 	if c.columnCast.postgres != "" {
 		c.class, c.typ = c.columnCast.class, c.columnCast.postgres
 	}
@@ -224,9 +224,9 @@ func (b *builder) in(c *comparison) {
 // value asks for.
 func (b *builder) left(c *comparison, as reading) {
 	if as == asUUID {
-		b.column(c.column)
+		b.reference(&c.operand)
 		return
 	}
-	b.casted(c.columnCast, func() { b.column(c.column) })
+	b.casted(c.columnCast, func() { b.reference(&c.operand) })
 	b.write(as.cast())
 }

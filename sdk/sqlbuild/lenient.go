@@ -42,7 +42,7 @@ func (c *comparison) read(v *sdk.Value) reading {
 	if c.Compare == sdk.Strict || v.Hint == sdk.Null {
 		return asColumn
 	}
-	if c.columnCast.class == ClassText && c.column.Class == ClassUUID && c.valueCast.class != ClassJSON {
+	if c.columnCast.class == ClassText && c.operand.class == ClassUUID && c.valueCast.class != ClassJSON {
 		switch c.Operator {
 		case sdk.Eq, sdk.Neq, sdk.In:
 			if isUUID(v.Text) {

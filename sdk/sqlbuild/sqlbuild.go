@@ -59,6 +59,9 @@ type Query struct {
 	// Read and Written are the schema-qualified tables that it reads and writes; "*"
 	// means any.
 	Read, Written []string
+	// JSON are the positions, from 0, of columns whose texts are JSON although SQLite
+	// does not know it.
+	JSON []int
 }
 
 // Hidden says what the leading columns of a query's rows are that do not belong to them.
@@ -145,6 +148,9 @@ type scope struct {
 	table *Table
 	alias string
 	row   string // how functions of the row are given it; "": the alias
+	list  list   // the scope's own select list
+	// into is the list that the scope's columns join, those of a spread relation; nil: list.
+	into *list
 }
 
 // builder writes one statement. Its first error stays; what is written after it is
@@ -156,6 +162,7 @@ type builder struct {
 	scope *scope // the table that columns are looked for in
 	text  strings.Builder
 	args  []sdk.Value
+	read  []string // see reads
 	err   error
 }
 
@@ -195,40 +202,4 @@ func (b *builder) table() {
 		b.text.WriteByte('.')
 	}
 	b.quote(b.scope.table.Name)
-}
-
-// column writes a column qualified by its table: ORDER BY must not find an alias of the
-// same name, UPDATE ... FROM needs it, and SQLite reads a lone "name" that it does not
-// know as a string.
-func (b *builder) column(c *Column) {
-	b.quote(b.scope.alias)
-	b.text.WriteByte('.')
-	b.quote(c.Name)
-}
-
-// find returns the column that has a name, nil after an error.
-func (b *builder) find(name string) *Column {
-	for i := range b.scope.table.Columns {
-		if b.scope.table.Columns[i].Name == name {
-			return &b.scope.table.Columns[i]
-		}
-	}
-	if b.d.sqlite {
-		for i := range b.scope.table.Columns {
-			if strings.EqualFold(b.scope.table.Columns[i].Name, name) {
-				return &b.scope.table.Columns[i]
-			}
-		}
-	}
-	b.fail(undefinedColumn(b.d, b.scope.table, name))
-	return nil
-}
-
-// plain is find for a column reference, which must not reach into JSON.
-func (b *builder) plain(c sdk.Column) *Column {
-	if len(c.Path) > 0 {
-		b.unsupported("json_path", "a path into the JSON column "+strconv.Quote(c.Name))
-		return nil
-	}
-	return b.find(c.Name)
 }

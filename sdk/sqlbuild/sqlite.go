@@ -61,7 +61,7 @@ func (b *builder) oneSQLite(c *comparison, v sdk.Value) {
 
 // ignoresCase reports whether v is a uuid that is compared with uuids.
 func (c *comparison) ignoresCase(v sdk.Value) bool {
-	return c.Compare == sdk.Lenient && c.column.Class == ClassUUID && isUUID(v.Text)
+	return c.Compare == sdk.Lenient && c.operand.class == ClassUUID && isUUID(v.Text)
 }
 
 // inSQLite writes membership in the values, one JSON argument.
