@@ -12,7 +12,7 @@ command -v "${compiler%% *}" >/dev/null || scripts/install-debian.sh gcc libc6-d
 	exit 1
 }
 
-PATH=$PATH:/usr/sbin command -v pgbouncer >/dev/null || scripts/install-debian.sh pgbouncer || {
+[ -x /usr/sbin/pgbouncer ] || command -v pgbouncer >/dev/null || scripts/install-debian.sh pgbouncer || {
 	echo "the tests need PgBouncer: install it" >&2
 	exit 1
 }
