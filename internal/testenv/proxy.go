@@ -32,7 +32,7 @@ type Proxy struct {
 
 // Cut is a place where a connection ends, once.
 type Cut struct {
-	match    func(fromServer bool, kind byte, body []byte) bool
+	match    func(l *link, fromServer bool, kind byte, body []byte) bool
 	pass     bool          // the message is passed on before
 	happened chan struct{} // closed
 }
@@ -120,32 +120,45 @@ func (p *Proxy) CutAll() {
 }
 
 // CutBefore ends a connection instead of passing on the next message of the server's that
-// has this type and holds text. A startup has no type: it is 0.
+// has this type and holds text.
 func (p *Proxy) CutBefore(kind byte, text string) *Cut {
-	return p.cut(false, func(fromServer bool, k byte, body []byte) bool {
+	return p.cut(false, func(_ *link, fromServer bool, k byte, body []byte) bool {
 		return fromServer && k == kind && bytes.Contains(body, []byte(text))
 	})
 }
 
-// CutBeforeClient is CutBefore for messages to the server, which never sees it.
+// CutBeforeClient is CutBefore for messages to the server, which never sees it. A startup
+// message has no type: it is 0.
 func (p *Proxy) CutBeforeClient(kind byte, text string) *Cut {
-	return p.cut(false, func(fromServer bool, k byte, body []byte) bool {
+	return p.cut(false, func(_ *link, fromServer bool, k byte, body []byte) bool {
 		return !fromServer && k == kind && bytes.Contains(body, []byte(text))
 	})
 }
 
 // CutAfterClient ends a connection when such a message has been passed on to the server,
-// before any answer to it.
+// before those that follow.
 func (p *Proxy) CutAfterClient(kind byte, text string) *Cut {
-	return p.cut(true, func(fromServer bool, k byte, body []byte) bool {
+	return p.cut(true, func(_ *link, fromServer bool, k byte, body []byte) bool {
 		return !fromServer && k == kind && bytes.Contains(body, []byte(text))
+	})
+}
+
+// CutAnswer ends a connection instead of passing on whatever the server sends next after
+// such a message to it. It has dealt with the whole round trip then.
+func (p *Proxy) CutAnswer(kind byte, text string) *Cut {
+	var asked *link
+	return p.cut(false, func(l *link, fromServer bool, k byte, body []byte) bool {
+		if !fromServer && k == kind && bytes.Contains(body, []byte(text)) {
+			asked = l
+		}
+		return fromServer && asked == l
 	})
 }
 
 // CutAfterBytes ends a connection when n bytes of whole messages have come from the
 // server, counted over all connections from now on.
 func (p *Proxy) CutAfterBytes(n int) *Cut {
-	return p.cut(true, func(fromServer bool, _ byte, body []byte) bool {
+	return p.cut(true, func(_ *link, fromServer bool, _ byte, body []byte) bool {
 		if fromServer {
 			n -= messageHeader + len(body)
 		}
@@ -153,7 +166,7 @@ func (p *Proxy) CutAfterBytes(n int) *Cut {
 	})
 }
 
-func (p *Proxy) cut(pass bool, match func(bool, byte, []byte) bool) *Cut {
+func (p *Proxy) cut(pass bool, match func(*link, bool, byte, []byte) bool) *Cut {
 	c := &Cut{match: match, pass: pass, happened: make(chan struct{})}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -307,7 +320,7 @@ func (p *Proxy) gate(l *link, fromServer bool, kind byte, body []byte) (cut *Cut
 		return nil, true
 	}
 	for i, c := range p.cuts {
-		if c.match(fromServer, kind, body) {
+		if c.match(l, fromServer, kind, body) {
 			p.cuts = slices.Delete(p.cuts, i, i+1)
 			l.ended = true
 			return c, true

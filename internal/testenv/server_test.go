@@ -167,7 +167,8 @@ func TestProxy(t *testing.T) {
 		executed bool
 	}{
 		"before query":  {func(p *Proxy) *Cut { return p.CutBeforeClient('Q', "INSERT") }, false},
-		"after query":   {func(p *Proxy) *Cut { return p.CutAfterClient('Q', "INSERT") }, true},
+		"after begin":   {func(p *Proxy) *Cut { return p.CutAfterClient('Q', "BEGIN") }, false},
+		"whole answer":  {func(p *Proxy) *Cut { return p.CutAnswer('Q', "INSERT") }, true},
 		"before answer": {func(p *Proxy) *Cut { return p.CutBefore('C', "INSERT") }, true},
 		"before commit": {func(p *Proxy) *Cut { return p.CutBeforeClient('Q', "COMMIT") }, false},
 		"after commit":  {func(p *Proxy) *Cut { return p.CutBefore('C', "COMMIT") }, true},
@@ -179,7 +180,7 @@ func TestProxy(t *testing.T) {
 			defer disconnect(conn)
 			cut := test.cut(p)
 			texts := []string{"INSERT INTO t VALUES ('" + name + "')"}
-			if strings.HasSuffix(name, "commit") || name == "bytes" {
+			if strings.HasSuffix(name, "commit") || name == "after begin" || name == "bytes" {
 				texts = []string{"BEGIN", texts[0], "COMMIT"}
 			}
 			var err error
