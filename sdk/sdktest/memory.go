@@ -1,10 +1,10 @@
 package sdktest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -15,14 +15,18 @@ import (
 	"github.com/athena-gateway/athena/sdk"
 )
 
-// Memory is a backend that keeps its tables in memory: a working one for the tests of
-// whatever stands above a backend. Its rows live as long as the returned Plugin, in
-// databases that instances share by name. A config looks like
+// Memory is a backend that keeps its tables in memory and evaluates statements in the
+// plainest way: a working one for the tests of whatever stands above a backend, and the
+// reference that Differential compares others with. Its rows live as long as the returned
+// Plugin, in databases that instances share by name. A config looks like
 //
-//	{"database": "shop", "tables": {"items": "id int key auto, name text required, code text unique, price number default 0"}}
+//	{"database": "shop", "tables": {
+//		"items": "id int key auto, name text required, code text unique, price number default 0, \"made at\" time",
+//		"parts": "item int references items, part int, note text, key (item, part), foreign (part) references items(id) as part_of"}}
 //
-// with the column types int, number, text, bool and json. Numbers keep the text they came
-// with. Besides the tables of the config there are
+// with the column types int (64 bits), number (a decimal that keeps the text it came
+// with), text, bool, time (without a zone), json, int[] and text[]. Texts are compared
+// byte by byte. Besides the tables of the config there are
 //
 //	numbers       `numbers` rows of id and label, about 400 bytes each, made while they are read
 //	broken        the same, with an Unavailable error after half of them
@@ -35,15 +39,20 @@ func Memory(name string) sdk.Plugin {
 	return sdk.Plugin{Name: name, Version: "1.0.0", Backend: sdk.NewBackend(m.open, sdk.Capabilities{
 		Verbs: []sdk.Verb{sdk.Select, sdk.Insert, sdk.Update, sdk.Delete, sdk.Count},
 		Operators: []sdk.Operator{sdk.Eq, sdk.Neq, sdk.Gt, sdk.Gte, sdk.Lt, sdk.Lte,
-			sdk.Like, sdk.ILike, sdk.In, sdk.Is, sdk.IsDistinct},
+			sdk.Like, sdk.ILike, sdk.In, sdk.Is, sdk.IsDistinct, sdk.Contains, sdk.Contained, sdk.Overlaps},
 		Transactions: true,
 		Returning:    true,
+		Conflict:     true,
+		Relations:    true,
+		JSONPaths:    true,
+		Aggregates:   true,
+		CSV:          true,
 	})}
 }
 
 type memoryConfig struct {
 	Database string            `json:"database" athena:"required,doc=Instances of one database see the same rows"`
-	Tables   map[string]string `json:"tables" athena:"doc=Tables to make when they are missing, by name: a list of columns, each a name, a type and any of key, auto, unique, required, default VALUE"`
+	Tables   map[string]string `json:"tables" athena:"doc=Tables to make when they are missing, by name: a list of columns, each a name, a type and any of key, auto, unique, required, references TABLE, default VALUE"`
 	Numbers  int64             `json:"numbers" athena:"default=100000,doc=How many rows the table numbers has"`
 	Delay    time.Duration     `json:"delay" athena:"default=0s,doc=How long every call waits first"`
 	Token    string            `json:"token" athena:"secret,doc=A secret that has no use"`
@@ -90,6 +99,11 @@ func (m *memory) open(_ context.Context, config memoryConfig) (*memoryInstance, 
 		}
 		db.tables[name] = t
 	}
+	for name := range config.Tables {
+		if err := db.tables[name].resolve(db.tables); err != nil {
+			return nil, err
+		}
+	}
 	return &memoryInstance{memoryConfig: config, db: db}, nil
 }
 
@@ -97,15 +111,21 @@ func (m *memoryInstance) Close() error { return nil }
 
 func (m *memoryInstance) Ping(context.Context) error { return nil }
 
-// tx is one call's view of a database: what was there when it began, and its own writes.
+// tx is one transaction's view of a database: what was there when it began, and its own
+// writes.
 type tx struct {
 	*memoryInstance
+	options  sdk.ResultOptions
 	tables   map[string]*table
 	rows     map[string][]row
-	affected int64
+	affected int64      // rows written, or read
+	key      []sdk.Pair // of the one row written last
+	err      error      // of the current statement, from where it can only be kept
+	reads    map[string]bool
 }
 
-// Execute runs the call in one transaction. Writers exclude each other.
+// Execute runs the call's statements in one transaction or each in its own. Writers
+// exclude each other.
 func (m *memoryInstance) Execute(ctx context.Context, call *sdk.Call, rows *sdk.Rows) error {
 	if m.Delay > 0 {
 		select {
@@ -114,57 +134,75 @@ func (m *memoryInstance) Execute(ctx context.Context, call *sdk.Call, rows *sdk.
 			return ctx.Err()
 		}
 	}
-	if call.ReadOnly() {
-		m.db.mu.RLock()
-		t := &tx{memoryInstance: m, tables: maps.Clone(m.db.tables), rows: maps.Clone(m.db.rows)}
-		m.db.mu.RUnlock()
-		return t.run(ctx, call, rows)
+	if call.Tx.Single || call.ReadOnly() {
+		return m.transaction(ctx, call, rows, 0, len(call.Statements))
 	}
-	rows.Hold()
-	if err := m.write(ctx, call, rows); err != nil {
-		return err
-	}
-	return rows.Release()
-}
-
-func (m *memoryInstance) write(ctx context.Context, call *sdk.Call, rows *sdk.Rows) error {
-	m.db.mu.Lock()
-	defer m.db.mu.Unlock()
-	t := &tx{memoryInstance: m, tables: m.db.tables, rows: maps.Clone(m.db.rows)}
-	if err := t.run(ctx, call, rows); err != nil {
-		return err
-	}
-	if err := expect(call.Expect, t.affected); err != nil {
-		return err
-	}
-	if !call.Tx.Rollback {
-		m.db.rows = t.rows
-	}
-	return nil
-}
-
-func (t *tx) run(ctx context.Context, call *sdk.Call, rows *sdk.Rows) error {
 	for i := range call.Statements {
 		if i > 0 {
 			if err := rows.NextStatement(); err != nil {
 				return err
 			}
 		}
-		if err := t.statement(ctx, &call.Statements[i], rows); err != nil {
+		if err := m.transaction(ctx, call, rows, i, i+1); err != nil {
 			e := *sdk.AsError(err)
-			e.Statement = i
+			if i > 0 {
+				e.Executed = sdk.ExecutedYes
+			}
 			return &e
 		}
 	}
 	return nil
 }
 
-func expect(e sdk.Expect, affected int64) error {
+// transaction runs the statements from first up to end. The rows of writes are held back
+// until they are done.
+func (m *memoryInstance) transaction(ctx context.Context, call *sdk.Call, rows *sdk.Rows, first, end int) error {
+	t := &tx{memoryInstance: m, options: rows.Options()}
+	if call.ReadOnly() {
+		m.db.mu.RLock()
+		t.tables, t.rows = maps.Clone(m.db.tables), maps.Clone(m.db.rows)
+		m.db.mu.RUnlock()
+		return t.run(ctx, call, rows, first, end)
+	}
+	m.db.mu.Lock()
+	t.tables, t.rows = m.db.tables, maps.Clone(m.db.rows)
+	rows.Hold()
+	err := t.run(ctx, call, rows, first, end)
+	if err == nil && !call.Tx.Rollback {
+		m.db.rows = t.rows
+	}
+	m.db.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return rows.Release()
+}
+
+func (t *tx) run(ctx context.Context, call *sdk.Call, rows *sdk.Rows, first, end int) error {
+	for i := first; i < end; i++ {
+		if i > first {
+			if err := rows.NextStatement(); err != nil {
+				return err
+			}
+		}
+		t.reads = map[string]bool{}
+		if err := t.statement(ctx, &call.Statements[i], rows); err != nil {
+			e := *sdk.AsError(err)
+			e.Statement = i
+			return &e
+		}
+	}
+	return t.expect(&call.Expect)
+}
+
+func (t *tx) expect(e *sdk.Expect) error {
 	switch {
-	case e.ExactlyOne && affected != 1:
-		return sdk.E(sdk.Invalid, "expected_one_row", fmt.Sprintf("%d rows where exactly one was expected", affected))
-	case e.MaxAffected != nil && affected > *e.MaxAffected:
-		return sdk.E(sdk.Invalid, "max_affected_exceeded", fmt.Sprintf("%d rows where at most %d were expected", affected, *e.MaxAffected))
+	case e.ExactlyOne && t.affected != 1:
+		return sdk.E(sdk.Invalid, "not_exactly_one", fmt.Sprintf("%d rows where exactly one was expected; nothing was changed", t.affected))
+	case e.MaxAffected != nil && t.affected > *e.MaxAffected:
+		return sdk.E(sdk.Invalid, "max_affected_exceeded", fmt.Sprintf("%d rows where at most %d were expected; nothing was changed", t.affected, *e.MaxAffected))
+	case e.KeyEquals != nil && !slices.EqualFunc(t.key, e.KeyEquals, func(p sdk.Pair, v sdk.Value) bool { return p.Value == v.Text }):
+		return sdk.E(sdk.Invalid, "key_mismatch", "the row has another primary key than expected; nothing was changed")
 	}
 	return nil
 }
@@ -174,28 +212,60 @@ func (t *tx) statement(ctx context.Context, s *sdk.Statement, rows *sdk.Rows) er
 	if err != nil {
 		return err
 	}
-	matched, err := match(source, s)
-	if err != nil {
-		return err
-	}
-	name := "main." + s.Table.Name
 	if s.Verb == sdk.Select || s.Verb == sdk.Count {
-		rows.Tail.TablesRead = []string{name}
-		return selectRows(ctx, source.table, matched, s, rows)
+		err = t.read(ctx, source, s, rows)
+	} else {
+		err = t.write(ctx, source.table, s, rows)
 	}
-	rows.Tail.TablesWritten = []string{name}
-	if s.Limit != nil || s.Offset != nil {
-		return sdk.E(sdk.Unsupported, "limited_write", "this backend cannot limit what it writes").
-			WithHint("leave limit and offset out, or narrow the filter")
+	if err == nil {
+		err = t.err
 	}
+	for _, name := range slices.Sorted(maps.Keys(t.reads)) {
+		rows.Tail.TablesRead = append(rows.Tail.TablesRead, "main."+name)
+	}
+	return err
+}
+
+// read answers a Select or a Count.
+func (t *tx) read(ctx context.Context, from *source, s *sdk.Statement, rows *sdk.Rows) error {
+	l := t.level(from.table, &levelSpec{&s.Selection, s.Key, s.Filter, s.Order, s.Limit, s.Offset})
+	if t.err != nil {
+		return t.err
+	}
+	if s.Verb == sdk.Count || s.Count != sdk.CountNone {
+		total := int64(0)
+		for _, err := range l.matched(from.rows) {
+			if err != nil {
+				return err
+			}
+			total++
+		}
+		rows.Head.Total, rows.Tail.Total = &total, &total
+		if s.Verb == sdk.Count {
+			rows.Scalar(strconv.AppendInt(nil, total, 10))
+			return nil
+		}
+	}
+	err := l.emit(ctx, from.rows, rows)
+	t.affected += rows.Tail.Rows
+	return err
+}
+
+// write executes an Insert, Update or Delete and answers with the written rows.
+func (t *tx) write(ctx context.Context, to *table, s *sdk.Statement, rows *sdk.Rows) error {
+	rows.Tail.TablesWritten = []string{"main." + to.name}
 	var written []row
+	var err error
 	switch s.Verb {
 	case sdk.Insert:
-		written, err = t.insert(source.table, s)
+		written, rows.Tail.Inserted, err = t.insert(to, s)
 	case sdk.Update:
-		written, err = t.update(source.table, s, matched)
+		written, err = t.update(to, s)
 	case sdk.Delete:
-		written, err = t.delete(source.table, s, matched)
+		written, err = t.delete(to, s)
+	}
+	if err == nil {
+		err = t.checkForeign(to)
 	}
 	if err != nil {
 		return err
@@ -204,26 +274,27 @@ func (t *tx) statement(ctx context.Context, s *sdk.Statement, rows *sdk.Rows) er
 	t.affected += affected
 	rows.Tail.Affected = &affected
 	if len(written) == 1 {
-		rows.Tail.Keys = source.table.keyPairs(written[0])
+		t.key = to.keyPairs(written[0])
+		rows.Tail.Keys = t.key
 	}
 	selection := s.Selection
 	switch s.Returning {
 	case sdk.ReturnNone:
 		return nil
 	case sdk.ReturnKeys:
-		selection = sdk.Selection{Items: source.table.keyItems()}
+		selection = sdk.Selection{Items: to.keyItems()}
 	}
-	p, err := source.table.project(selection)
-	if err != nil {
-		return err
+	returned := t.level(to, &levelSpec{selection: &selection, order: s.Order})
+	if t.err != nil {
+		return t.err
 	}
-	return p.emit(ctx, slices.Values(written), rows)
+	return returned.emit(ctx, sequence(written), rows)
 }
 
 // source is a table and its rows, in memory or made on the way.
 type source struct {
 	table *table
-	rows  iter.Seq2[row, error]
+	rows  rowSeq
 }
 
 func (t *tx) source(ctx context.Context, name string) (*source, error) {
@@ -256,22 +327,16 @@ func (t *tx) source(ctx context.Context, name string) (*source, error) {
 		e.Source, e.Table = sdk.FromDownstream, name
 		return nil, e
 	}
-	rows := t.rows[name]
-	return &source{table, func(yield func(row, error) bool) {
-		for _, r := range rows {
-			if !yield(r, nil) {
-				return
-			}
-		}
-	}}, nil
+	return &source{table, sequence(t.rows[name])}, nil
 }
 
-var numbersTable = &table{name: "numbers", columns: []column{{name: "id", kind: "int", key: true}, {name: "label", kind: "text"}}}
+var numbersTable = &table{name: "numbers", columns: []column{{name: "id", kind: kindInt}, {name: "label", kind: kindText}},
+	keyed: true, unique: []constraint{{"numbers_pkey", "key", []int{0}}}}
 
 var padding = strings.Repeat("athena ", 55)
 
 // generate makes n rows of numbersTable one by one, then fails with err if there is one.
-func generate(n int64, err error) iter.Seq2[row, error] {
+func generate(n int64, err error) rowSeq {
 	return func(yield func(row, error) bool) {
 		for i := int64(1); i <= n; i++ {
 			id := strconv.FormatInt(i, 10)
@@ -285,19 +350,23 @@ func generate(n int64, err error) iter.Seq2[row, error] {
 	}
 }
 
-// emit writes rows until they end, a bound stops them or ctx ends.
-func (p *projection) emit(ctx context.Context, source iter.Seq[row], rows *sdk.Rows) error {
-	rows.Columns(p.names...)
-	for r := range source {
-		if err := ctx.Err(); err != nil {
+// emit answers rows until they end, a bound stops them or ctx ends.
+func (l *level) emit(ctx context.Context, source rowSeq, rows *sdk.Rows) error {
+	names := make([]string, len(l.outputs))
+	for i, o := range l.outputs {
+		names[i] = o.name
+	}
+	rows.Columns(names...)
+	for rec, err := range l.answer(source) {
+		if err := cmp.Or(err, l.err, ctx.Err()); err != nil {
 			return err
 		}
-		for _, i := range p.columns {
-			if r[i] == nil {
+		for _, c := range rec.cells {
+			if c == nil {
 				rows.Null()
 				continue
 			}
-			rows.Put(append(rows.Cell(), r[i]...))
+			rows.Put(append(rows.Cell(), c...))
 		}
 		if err := rows.EndRow(); errors.Is(err, sdk.ErrRowLimit) {
 			return nil

@@ -4,57 +4,262 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"iter"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/athena-gateway/athena/sdk"
 )
 
-// payload reads an insert's rows: maps from column name to JSON value.
-func payload(s *sdk.Statement) ([]map[string]json.RawMessage, error) {
-	if s.Rows.Format != sdk.RowsJSON {
-		return nil, sdk.E(sdk.Unsupported, "csv_unsupported", "this backend cannot insert CSV").WithHint("send the rows as JSON")
+// update changes the chosen rows and answers them as they are afterwards.
+func (t *tx) update(table *table, s *sdk.Statement) ([]row, error) {
+	if len(s.Set) == 0 {
+		var set map[string]json.RawMessage
+		if len(s.SetObject) == 0 || json.Unmarshal(s.SetObject, &set) == nil && len(set) == 0 {
+			return nil, sdk.E(sdk.Invalid, "empty_update", "the update sets no column")
+		}
 	}
-	body := bytes.TrimSpace(s.Rows.Payload)
-	if len(body) > 0 && body[0] == '{' {
-		body = slices.Concat([]byte("["), body, []byte("]"))
-	}
-	var objects []map[string]json.RawMessage
-	if err := json.Unmarshal(body, &objects); err != nil {
-		return nil, sdk.E(sdk.Invalid, "invalid_rows", "the rows are not a JSON object or an array of them")
-	}
-	return objects, nil
-}
-
-// insert adds the statement's rows and answers them.
-func (t *tx) insert(table *table, s *sdk.Statement) ([]row, error) {
-	objects, err := payload(s)
+	chosen, err := t.chosen(table, s)
 	if err != nil {
 		return nil, err
 	}
-	columns := s.Rows.Columns
-	if len(columns) == 0 {
-		names := map[string]bool{}
-		for _, object := range objects {
-			for name := range object {
-				names[name] = true
-			}
-		}
-		columns = slices.Sorted(maps.Keys(names))
+	if _, err := table.assign(make(row, len(table.columns)), s.Set, s.SetObject); err != nil {
+		return nil, err // also when no row is chosen
 	}
 	rows := slices.Clone(t.rows[table.name])
-	before := len(rows)
-	for _, object := range objects {
-		r, err := table.newRow(rows, columns, object, s.Rows.MissingDefault)
+	var written []row
+	for i, r := range rows {
+		if !chosen[&r[0]] {
+			continue
+		}
+		if rows[i], err = table.assign(r, s.Set, s.SetObject); err != nil {
+			return nil, err
+		}
+		if err := table.checkRequired(rows[i]); err != nil {
+			return nil, err
+		}
+		written = append(written, rows[i])
+	}
+	t.rows[table.name] = rows
+	_, err = table.index(rows)
+	return written, err
+}
+
+func (t *tx) delete(table *table, s *sdk.Statement) ([]row, error) {
+	chosen, err := t.chosen(table, s)
+	if err != nil {
+		return nil, err
+	}
+	var kept, gone []row
+	for _, r := range t.rows[table.name] {
+		if chosen[&r[0]] {
+			gone = append(gone, r)
+		} else {
+			kept = append(kept, r)
+		}
+	}
+	t.rows[table.name] = kept
+	return gone, nil
+}
+
+// chosen are the rows that an update or delete is about, by the address of their first
+// cell: rows are never copied unless they change.
+func (t *tx) chosen(table *table, s *sdk.Statement) (map[*cell]bool, error) {
+	if !compares(s.Filter) && len(s.Key) == 0 && !s.AllowAll {
+		return nil, sdk.E(sdk.Invalid, "missing_filter", "an update or delete without filter would change every row").
+			WithHint("give a filter, or say that all rows are meant")
+	}
+	spec := &levelSpec{selection: &sdk.Selection{None: true}, key: s.Key, filter: s.Filter}
+	if s.Limit != nil || s.Offset != nil {
+		if !table.keyed {
+			return nil, noKey(table)
+		}
+		spec.order, spec.limit, spec.offset = s.Order, s.Limit, s.Offset
+	}
+	l := t.level(table, spec)
+	if t.err != nil {
+		return nil, t.err
+	}
+	rows := map[*cell]bool{}
+	for rec := range l.answer(sequence(t.rows[table.name])) {
+		rows[&rec.of[0]] = true
+	}
+	return rows, t.err
+}
+
+// compares reports whether a filter holds at least one comparison.
+func compares(f *sdk.Filter) bool {
+	if f == nil {
+		return false
+	}
+	return f.Kind == sdk.FilterCompare || slices.ContainsFunc(f.Children, func(child sdk.Filter) bool { return compares(&child) })
+}
+
+// assign is a row after an update's assignments.
+func (t *table) assign(old row, set []sdk.SetItem, object []byte) (row, error) {
+	r := slices.Clone(old)
+	for _, item := range set {
+		i, err := t.find(item.Column)
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, r)
+		if r[i], err = t.columns[i].fromValue(item.Value); err != nil {
+			return nil, err
+		}
 	}
-	t.rows[table.name] = rows
-	return rows[before:], table.check(rows)
+	if len(object) == 0 {
+		return r, nil
+	}
+	var values map[string]json.RawMessage
+	if err := json.Unmarshal(object, &values); err != nil {
+		return nil, sdk.E(sdk.Invalid, "invalid_set", "what to set is not a JSON object")
+	}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		i, err := t.find(name)
+		if err != nil {
+			return nil, err
+		}
+		if r[i], err = t.columns[i].fromJSON(values[name]); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// insert adds the statement's rows. It answers the rows written and how many of these are
+// new.
+func (t *tx) insert(table *table, s *sdk.Statement) ([]row, *int64, error) {
+	objects, columns, err := payload(s)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(s.Rows.Columns) > 0 {
+		columns = s.Rows.Columns
+	}
+	in := &insertion{tx: t, table: table, conflict: s.Conflict, columns: columns, rows: slices.Clone(t.rows[table.name])}
+	if in.indexes, err = table.index(in.rows); err != nil {
+		return nil, nil, err
+	}
+	if err := in.findTarget(); err != nil {
+		return nil, nil, err
+	}
+	for _, object := range objects {
+		r, err := table.newRow(in.rows, columns, object, s.Rows.MissingDefault)
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := in.add(r); err != nil {
+			return nil, nil, err
+		}
+	}
+	t.rows[table.name] = in.rows
+	written := make([]row, len(in.written))
+	for n, i := range in.written {
+		written[n] = in.rows[i]
+	}
+	return written, &in.inserted, nil
+}
+
+// insertion is an insert under way.
+type insertion struct {
+	*tx
+	table    *table
+	conflict *sdk.OnConflict
+	columns  []string
+	rows     []row
+	indexes  []map[string]int
+	target   int   // which unique constraint the conflict is about; -1: any
+	written  []int // places in rows
+	inserted int64
+}
+
+// findTarget finds the constraint that the conflict names.
+func (in *insertion) findTarget() error {
+	in.target = -1
+	c := in.conflict
+	if c == nil || len(c.Columns) == 0 && c.Constraint == "" && !in.table.keyed && !c.Update {
+		return nil
+	}
+	if len(c.Columns) == 0 && c.Constraint == "" {
+		in.target = 0
+		if !in.table.keyed {
+			return noKey(in.table)
+		}
+		return nil
+	}
+	columns, err := in.table.findAll(c.Columns)
+	if err != nil {
+		return err
+	}
+	for i, u := range in.table.unique {
+		if c.Constraint == u.name || len(columns) == len(u.columns) && within(columns, u.columns) && within(u.columns, columns) {
+			in.target = i
+			return nil
+		}
+	}
+	e := sdk.E(sdk.Invalid, "invalid_statement", "no unique constraint is the target of the conflict").
+		WithHint("name the columns of the primary key or of a unique constraint")
+	e.Source, e.Table = sdk.FromDownstream, in.table.name
+	return e
+}
+
+func (in *insertion) add(r row) error {
+	if err := in.table.checkRequired(r); err != nil {
+		return err
+	}
+	if in.conflict != nil {
+		for u, unique := range in.table.unique {
+			i, exists := in.indexes[u][unique.value(r)]
+			if exists && (in.target == u || in.target == -1) {
+				return in.collide(i, r)
+			}
+		}
+	}
+	if err := in.table.enter(in.indexes, r, len(in.rows)); err != nil {
+		return err
+	}
+	in.written = append(in.written, len(in.rows))
+	in.rows = append(in.rows, r)
+	in.inserted++
+	return nil
+}
+
+// collide does what the statement says about the row at i, which exists already.
+func (in *insertion) collide(i int, r row) error {
+	if !in.conflict.Update {
+		return nil
+	}
+	if slices.Contains(in.written, i) {
+		e := sdk.E(sdk.Invalid, "cardinality_violation", "the statement would write one row twice").
+			WithHint("let no two of its rows have the same key")
+		e.Source, e.Table = sdk.FromDownstream, in.table.name
+		return e
+	}
+	changed, err := in.table.assign(in.rows[i], in.conflict.Set, in.conflict.SetObject)
+	if err != nil {
+		return err
+	}
+	if len(in.conflict.Set) == 0 && len(in.conflict.SetObject) == 0 {
+		for _, name := range in.columns {
+			c, _ := in.table.find(name)
+			if !slices.Contains(in.table.unique[in.target].columns, c) {
+				changed[c] = r[c]
+			}
+		}
+	}
+	if err := in.table.checkRequired(changed); err != nil {
+		return err
+	}
+	for u, unique := range in.table.unique {
+		delete(in.indexes[u], unique.value(in.rows[i]))
+	}
+	if err := in.table.enter(in.indexes, changed, i); err != nil {
+		return err
+	}
+	in.rows[i] = changed
+	in.written = append(in.written, i)
+	return nil
 }
 
 // newRow makes a row of one inserted object.
@@ -62,7 +267,7 @@ func (t *table) newRow(rows []row, columns []string, object map[string]json.RawM
 	r := make(row, len(t.columns))
 	filled := map[int]bool{}
 	for _, name := range columns {
-		i, err := t.column(name)
+		i, err := t.find(name)
 		if err != nil {
 			return nil, err
 		}
@@ -101,124 +306,83 @@ func highest(rows []row, column int) int64 {
 	return top
 }
 
-// assign is a row after an update's assignments.
-func (t *table) assign(old row, set []sdk.SetItem, object []byte) (row, error) {
-	r := slices.Clone(old)
-	for _, item := range set {
-		i, err := t.column(item.Column)
-		if err != nil {
-			return nil, err
-		}
-		if r[i], err = t.columns[i].fromValue(item.Value); err != nil {
-			return nil, err
-		}
+// payload reads an insert's rows: maps from column name to JSON value, and the columns
+// that they have.
+func payload(s *sdk.Statement) ([]map[string]json.RawMessage, []string, error) {
+	if s.Rows.Format == sdk.RowsCSV {
+		return csvPayload(string(s.Rows.Payload))
 	}
-	if len(object) == 0 {
-		return r, nil
+	body := bytes.TrimSpace(s.Rows.Payload)
+	if len(body) > 0 && body[0] == '{' {
+		body = slices.Concat([]byte("["), body, []byte("]"))
 	}
-	var values map[string]json.RawMessage
-	if err := json.Unmarshal(object, &values); err != nil {
-		return nil, sdk.E(sdk.Invalid, "invalid_set", "what to set is not a JSON object")
+	var objects []map[string]json.RawMessage
+	if err := json.Unmarshal(body, &objects); err != nil {
+		return nil, nil, sdk.E(sdk.Invalid, "invalid_json", "the rows are not a JSON object or an array of them")
 	}
-	for name, value := range values {
-		i, err := t.column(name)
-		if err != nil {
-			return nil, err
-		}
-		if r[i], err = t.columns[i].fromJSON(value); err != nil {
-			return nil, err
+	names := map[string]bool{}
+	for _, object := range objects {
+		for name := range object {
+			names[name] = true
 		}
 	}
-	return r, nil
+	return objects, slices.Sorted(maps.Keys(names)), nil
 }
 
-func (t *tx) update(table *table, s *sdk.Statement, matched iter.Seq2[row, error]) ([]row, error) {
-	chosen, err := chosen(s, matched)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := table.assign(make(row, len(table.columns)), s.Set, s.SetObject); err != nil {
-		return nil, err // also when no row is chosen
-	}
-	rows := slices.Clone(t.rows[table.name])
-	var written []row
-	for i, r := range rows {
-		if !chosen[&r[0]] {
+// csvPayload reads a header line and rows. A bare NULL is null.
+func csvPayload(body string) ([]map[string]json.RawMessage, []string, error) {
+	var header []string
+	var objects []map[string]json.RawMessage
+	for line := 1; body != ""; line++ {
+		var fields []json.RawMessage
+		for more := true; more; {
+			var field json.RawMessage
+			field, body, more = csvField(body)
+			fields = append(fields, field)
+		}
+		if header == nil {
+			for _, f := range fields {
+				header = append(header, text(f))
+			}
 			continue
 		}
-		if rows[i], err = table.assign(r, s.Set, s.SetObject); err != nil {
-			return nil, err
+		if len(fields) != len(header) {
+			return nil, nil, sdk.E(sdk.Invalid, "invalid_csv", fmt.Sprintf("row %d has %d fields where the header has %d", line, len(fields), len(header)))
 		}
-		written = append(written, rows[i])
+		object := map[string]json.RawMessage{}
+		for i, name := range header {
+			object[name] = fields[i]
+		}
+		objects = append(objects, object)
 	}
-	t.rows[table.name] = rows
-	return written, table.check(rows)
+	return objects, header, nil
 }
 
-func (t *tx) delete(table *table, s *sdk.Statement, matched iter.Seq2[row, error]) ([]row, error) {
-	chosen, err := chosen(s, matched)
-	if err != nil {
-		return nil, err
-	}
-	var kept, gone []row
-	for _, r := range t.rows[table.name] {
-		if chosen[&r[0]] {
-			gone = append(gone, r)
-		} else {
-			kept = append(kept, r)
-		}
-	}
-	t.rows[table.name] = kept
-	return gone, nil
-}
-
-// chosen are the rows that an update or delete is about, by the address of their first
-// cell: rows are never copied unless they change.
-func chosen(s *sdk.Statement, matched iter.Seq2[row, error]) (map[*json.RawMessage]bool, error) {
-	if s.Filter == nil && len(s.Key) == 0 && !s.AllowAll {
-		return nil, sdk.E(sdk.Invalid, "missing_filter", "an update or delete without filter would change every row").
-			WithHint("give a filter, or say that all rows are meant")
-	}
-	rows := map[*json.RawMessage]bool{}
-	for r, err := range matched {
-		if err != nil {
-			return nil, err
-		}
-		rows[&r[0]] = true
-	}
-	return rows, nil
-}
-
-// check reports the first row that lacks a required value or repeats a unique one.
-func (t *table) check(rows []row) error {
-	constraints := map[string][]int{}
-	if keys := t.keys(); len(keys) > 0 {
-		constraints["key"] = keys
-	}
-	for i, c := range t.columns {
-		if c.unique {
-			constraints[c.name] = []int{i}
-		}
-		for _, r := range rows {
-			if c.required && r[i] == nil {
-				return t.violation(sdk.Invalid, "not_null_violation", c.name, fmt.Sprintf("the column %q must not be null", c.name))
+// csvField reads one field; more says that another follows in its row.
+func csvField(body string) (field json.RawMessage, rest string, more bool) {
+	var value string
+	if strings.HasPrefix(body, `"`) {
+		for rest = body[1:]; ; rest = rest[1:] {
+			before, after, _ := strings.Cut(rest, `"`)
+			value, rest = value+before, after
+			if !strings.HasPrefix(rest, `"`) {
+				break
 			}
+			value += `"`
+		}
+		field = textCell(value)
+	} else {
+		end := strings.IndexAny(body, ",\r\n")
+		if end < 0 {
+			end = len(body)
+		}
+		value, rest = body[:end], body[end:]
+		if field = textCell(value); value == "NULL" {
+			field = json.RawMessage("null")
 		}
 	}
-	for name, columns := range constraints {
-		seen := map[string]bool{}
-		for _, r := range rows {
-			var value []byte
-			null := false
-			for _, i := range columns {
-				null = null || r[i] == nil
-				value = append(append(value, r[i]...), 0)
-			}
-			if !null && seen[string(value)] {
-				return t.violation(sdk.Conflict, "unique_violation", name, fmt.Sprintf("a row with this %s exists already", name))
-			}
-			seen[string(value)] = true
-		}
+	if after, comma := strings.CutPrefix(rest, ","); comma {
+		return field, after, true
 	}
-	return nil
+	return field, strings.TrimPrefix(strings.TrimPrefix(rest, "\r"), "\n"), false
 }
