@@ -127,8 +127,8 @@ func (t *table) assign(old row, set []sdk.SetItem, object []byte) (row, error) {
 	return r, nil
 }
 
-// insert adds the statement's rows. It answers the rows written and how many of these are
-// new.
+// insert adds the statement's rows. It answers the rows written and, of an upsert, how
+// many of these are new.
 func (t *tx) insert(table *table, s *sdk.Statement) ([]row, *int64, error) {
 	objects, columns, err := payload(s)
 	if err != nil {
@@ -157,6 +157,9 @@ func (t *tx) insert(table *table, s *sdk.Statement) ([]row, *int64, error) {
 	written := make([]row, len(in.written))
 	for n, i := range in.written {
 		written[n] = in.rows[i]
+	}
+	if s.Conflict == nil {
+		return written, nil, nil
 	}
 	return written, &in.inserted, nil
 }
