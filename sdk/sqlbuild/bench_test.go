@@ -29,10 +29,12 @@ func BenchmarkBuild(b *testing.B) {
 		"insert 1000": &many, "insert 1000 with defaults": &defaults} {
 		for _, d := range []*Dialect{Postgres, SQLite} {
 			b.Run(name+" on "+d.name, func(b *testing.B) {
-				table := items()
+				catalogue := catalogueOf(items())
+				statement, options := *s, &sdk.ResultOptions{}
+				statement.Table = sdk.Table{Schema: "public", Name: "items"}
 				b.ReportAllocs()
 				for b.Loop() {
-					if _, err := build(d, s, table); err != nil {
+					if _, err := d.Build(catalogue, &statement, options); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -2,7 +2,6 @@ package sqlbuild
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/athena-gateway/athena/sdk"
@@ -134,6 +133,14 @@ func (b *builder) readsAny() {
 	}
 }
 
+// written is the entry of Query.Written for a write to t.
+func (t *Table) written() string {
+	if t.Effects {
+		return "*"
+	}
+	return t.qualified()
+}
+
 // qualified is the table's name as Query's Read and Written have it.
 func (t *Table) qualified() string {
 	if t.Schema == "" {
@@ -156,12 +163,4 @@ func named(ref *sdk.Column) string {
 // sameColumn reports whether two references mean the same.
 func sameColumn(a, b *sdk.Column) bool {
 	return a.Name == b.Name && slices.Equal(a.Path, b.Path)
-}
-
-// describe is a column reference for messages.
-func describe(ref *sdk.Column) string {
-	if len(ref.Path) == 0 {
-		return strconv.Quote(ref.Name)
-	}
-	return strconv.Quote(named(ref)) + " in column " + strconv.Quote(ref.Name)
 }
