@@ -9,34 +9,42 @@ import (
 // insert writes an INSERT whose rows are read by the database from the caller's bytes,
 // one bound argument.
 func (b *builder) insert(s *sdk.Statement) {
-	if s.Rows.Format != sdk.RowsJSON {
-		b.unsupported("csv", "inserting CSV")
-		return
-	}
-	kind := first(s.Rows.Payload)
-	if kind != '{' && kind != '[' {
-		b.invalid("invalid_json", "the rows to insert must be a JSON object or an array of objects")
-		return
-	}
-	columns := make([]*Column, len(s.Rows.Columns))
-	for i, name := range s.Rows.Columns {
-		if columns[i] = b.find(name); columns[i] == nil {
-			return
-		}
-	}
 	b.write("INSERT INTO ")
 	b.table()
-	switch {
-	case len(columns) == 0:
-		b.insertDefaults(&s.Rows, kind)
-	case b.d.sqlite:
-		b.insertSQLite(&s.Rows, columns, kind)
+	var columns []*Column
+	switch s.Rows.Format {
+	case sdk.RowsCSV:
+		columns = b.insertCSV(&s.Rows)
 	default:
-		b.insertPostgres(&s.Rows, columns, kind)
+		columns = b.insertJSON(&s.Rows)
 	}
-	if s.Conflict != nil {
+	if b.err == nil && s.Conflict != nil {
 		b.conflict(s.Conflict, columns)
 	}
+}
+
+// insertJSON writes the columns and rows of an INSERT from JSON and returns the columns.
+func (b *builder) insertJSON(rows *sdk.Rowset) []*Column {
+	kind := first(rows.Payload)
+	if kind != '{' && kind != '[' {
+		b.invalid("invalid_json", "the rows to insert must be a JSON object or an array of objects")
+		return nil
+	}
+	columns := make([]*Column, len(rows.Columns))
+	for i, name := range rows.Columns {
+		if columns[i] = b.find(name); columns[i] == nil {
+			return nil
+		}
+	}
+	switch {
+	case len(columns) == 0:
+		b.insertDefaults(rows, kind)
+	case b.d.sqlite:
+		b.insertSQLite(rows, columns, kind)
+	default:
+		b.insertPostgres(rows, columns, kind)
+	}
+	return columns
 }
 
 // payload is the caller's JSON as an argument.
@@ -236,7 +244,7 @@ func (b *builder) conflict(c *sdk.OnConflict, inserted []*Column) {
 
 // setExcluded sets every inserted column that is not part of the target. When there is
 // none, a column of the target is set to what it is, so that the row still counts as
-// written and is returned.
+// written and is returned, which DO NOTHING would not do.
 func (b *builder) setExcluded(inserted []*Column, target []string) {
 	n := 0
 	set := func(c *Column) {

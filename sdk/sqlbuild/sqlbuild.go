@@ -99,6 +99,9 @@ type CountQuery struct {
 // missing_filter, no_primary_key, ...), Unsupported for what this package cannot express
 // (reasons begin with unsupported_).
 func (d *Dialect) Build(c *Catalogue, s *sdk.Statement, o *sdk.ResultOptions) (*Query, error) {
+	if s.Verb == sdk.Function {
+		return d.call(c, s, o)
+	}
 	t, err := d.find(c, s.Table)
 	if err != nil {
 		return nil, err
@@ -116,15 +119,8 @@ func (d *Dialect) Build(c *Catalogue, s *sdk.Statement, o *sdk.ResultOptions) (*
 	case sdk.Count:
 		b.counting(levelOf(s))
 		q.Rows, q.ReadOnly = true, true
-	case sdk.Insert:
-		b.insert(s)
-		q.Rows = b.returning(s)
-	case sdk.Update:
-		b.update(s)
-		q.Rows = b.returning(s)
-	case sdk.Delete:
-		b.delete(s)
-		q.Rows = b.returning(s)
+	case sdk.Insert, sdk.Update, sdk.Delete:
+		b.writing(q, s)
 	default:
 		b.unsupported("verb", "this verb")
 	}

@@ -1,6 +1,8 @@
 package sqlbuild
 
 import (
+	"slices"
+
 	"github.com/athena-gateway/athena/sdk"
 )
 
@@ -56,15 +58,16 @@ func (b *builder) filtered(s *sdk.Statement) bool {
 // by key.
 func (b *builder) affected(s *sdk.Statement) {
 	if s.Limit == nil && s.Offset == nil {
-		b.conditions(levelOf(s))
+		b.where(s)
 		return
 	}
-	if len(b.scope.table.Key) == 0 {
+	names := rowKey(b.scope.table)
+	if len(names) == 0 {
 		b.noKey("limiting an update or delete")
 		return
 	}
-	key := make([]*Column, len(b.scope.table.Key))
-	for i, name := range b.scope.table.Key {
+	key := make([]*Column, len(names))
+	for i, name := range names {
 		if key[i] = b.find(name); key[i] == nil {
 			return
 		}
@@ -75,10 +78,39 @@ func (b *builder) affected(s *sdk.Statement) {
 	b.keyColumns(key)
 	b.write(" FROM ")
 	b.table()
-	b.conditions(levelOf(s))
+	b.where(s)
 	b.order(s.Order)
 	b.paging(s.Limit, s.Offset)
 	b.write(")")
+}
+
+// where writes the condition on the rows that are written. Relations that are returned
+// with them have no part in it.
+func (b *builder) where(s *sdk.Statement) {
+	word := " WHERE "
+	if len(s.Key) > 0 {
+		b.write(word)
+		b.key(s.Key)
+		word = " AND "
+	}
+	if s.Filter != nil {
+		b.write(word)
+		b.filter(s.Filter, 1)
+	}
+}
+
+// rowKey returns columns that tell a table's rows apart: the primary key, or a unique key
+// without nulls.
+func rowKey(t *Table) []string {
+	if len(t.Key) > 0 {
+		return t.Key
+	}
+	for _, key := range t.Unique {
+		if !slices.ContainsFunc(t.Columns, func(c Column) bool { return c.Nullable && slices.Contains(key, c.Name) }) {
+			return key
+		}
+	}
+	return nil
 }
 
 func (b *builder) keyColumns(key []*Column) {
@@ -149,38 +181,4 @@ func (b *builder) setObjectPostgres(object []byte, columns []*Column) {
 	b.bind(payload(object))
 	b.write(")")
 	b.record(columns, alias)
-}
-
-// returning writes what a write answers with, and reports whether it answers with rows.
-func (b *builder) returning(s *sdk.Statement) bool {
-	switch s.Returning {
-	case sdk.ReturnKeys:
-		for i, name := range b.scope.table.Key {
-			c := b.find(name)
-			if c == nil {
-				return false
-			}
-			if i == 0 {
-				b.write(" RETURNING ")
-			} else {
-				b.write(", ")
-			}
-			b.selected(c, castType{}, "", false)
-		}
-		return len(b.scope.table.Key) > 0
-	case sdk.ReturnSelection:
-		if s.Selection.Distinct {
-			b.unsupported("distinct", "returning distinct rows of a write")
-			return false
-		}
-		b.write(" RETURNING ")
-		star := b.scope.table.Name
-		if b.d.sqlite {
-			star = "" // SQLite refuses "table".* here
-		}
-		b.items(&s.Selection, star)
-		return true
-	default:
-		return false
-	}
 }
