@@ -3,6 +3,8 @@ package main
 import (
 	"container/list"
 	"context"
+	"crypto/rand"
+	"errors"
 	"strconv"
 	"time"
 
@@ -23,16 +25,19 @@ const patience = 2 * time.Second
 // pgconn gets context.Background() everywhere: watching a context costs it a goroutine
 // per statement. The conn watches for the end of the call's context itself.
 type conn struct {
-	pg     *pgconn.PgConn
-	pooled *pgxpool.Conn
-	db     *database
-	ctx    context.Context // the call's
+	pg      *pgconn.PgConn
+	pooled  *pgxpool.Conn
+	db      *database
+	server  *server
+	replica *replica        // the server's, nil for the primary
+	ctx     context.Context // the call's
 
-	statements map[string]*list.Element // of *statement, by SQL text
-	recent     list.List                // most recently used first
-	named      int                      // names given so far
-	touched    bool                     // the session may not be as it was
-	params     [][]byte                 // reused
+	statements map[statementKey]*list.Element // of *statement
+	recent     list.List                      // most recently used first
+	prefix     string                         // of the statements' names, not to meet another's behind a pooler
+	named      int                            // names given so far
+	touched    bool                           // the session may not be as it was
+	params     [][]byte                       // reused
 
 	gaveUp    bool // we closed it, not the server
 	stopWatch func() bool
@@ -41,26 +46,46 @@ type conn struct {
 	canceled  chan struct{} // tells unwatch that cancel has returned
 }
 
+// statementKey is what a prepared statement is found by: its text, and what decides what
+// names in it mean and who may use them.
+type statementKey struct {
+	text    string
+	session string // role and search path, "" for the connection's own
+	hidden  hiddenColumns
+}
+
+// hiddenColumns are how many columns of a result, at either end, are not shown.
+type hiddenColumns struct{ first, last uint8 }
+
 // statement is a prepared statement.
 type statement struct {
-	text string
-	desc *pgconn.StatementDescription
-	plan *plan
+	key     statementKey
+	desc    *pgconn.StatementDescription
+	plan    *plan   // of the columns shown
+	formats []int16 // of all columns
 }
 
 const connKey = "athena"
 
-// acquire takes a connection from the pool and cancels what runs on it when ctx ends. The
-// caller releases it.
+// acquire takes a connection to the primary from its pool and cancels what runs on it when
+// ctx ends. The caller releases it.
 func (db *database) acquire(ctx context.Context) (*conn, error) {
-	pooled, err := db.acquirePooled(ctx)
+	return db.acquireOf(ctx, db.server)
+}
+
+// acquireOf is acquire for the connections of s.
+func (db *database) acquireOf(ctx context.Context, s *server) (*conn, error) {
+	pooled, err := s.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
 	pg := pooled.Conn().PgConn()
 	c, _ := pg.CustomData()[connKey].(*conn)
 	if c == nil {
-		c = &conn{pg: pg, db: db, statements: map[string]*list.Element{}, ended: make(chan struct{}), canceled: make(chan struct{})}
+		c = &conn{
+			pg: pg, db: db, server: s, statements: map[statementKey]*list.Element{}, prefix: "athena_" + rand.Text()[:12] + "_",
+			ended: make(chan struct{}), canceled: make(chan struct{}),
+		}
 		pg.CustomData()[connKey] = c
 	}
 	c.pooled = pooled
@@ -86,19 +111,10 @@ func (c *conn) release() {
 		c.reset()
 	}
 	if c.pg.IsClosed() && !c.gaveUp {
-		c.db.connectionLost()
+		c.server.connectionLost()
 	}
 	c.pooled.Release()
-	<-c.db.slots
-}
-
-// connectionLost closes the idle connections too, at most once a second: when a server
-// goes down all of them are dead, and a call that is tried again should not meet each.
-func (db *database) connectionLost() {
-	now := time.Now().Unix()
-	if last := db.lastLoss.Load(); last != now && db.lastLoss.CompareAndSwap(last, now) {
-		db.pool.Reset()
-	}
+	<-c.server.slots
 }
 
 // reset makes the session as good as new, or closes it.
@@ -176,42 +192,101 @@ func (c *conn) forget() {
 
 // drop removes one statement from the cache, on both sides.
 func (c *conn) drop(s *statement) {
-	if e := c.statements[s.text]; e != nil {
+	if e := c.statements[s.key]; e != nil {
 		c.recent.Remove(e)
-		delete(c.statements, s.text)
+		delete(c.statements, s.key)
 	}
 	_ = c.pg.Deallocate(context.Background(), s.desc.Name)
 }
 
-// prepare returns the prepared statement for text; cached says that it was there already.
-func (c *conn) prepare(text string) (s *statement, cached bool, err error) {
-	utc := isUTC(c.pg.ParameterStatus("TimeZone"))
-	if e := c.statements[text]; e != nil {
-		c.recent.MoveToFront(e)
-		s = e.Value.(*statement)
-		if s.plan.utc != utc {
-			s.plan, _ = newPlan(s.desc.Fields, c.db.types(), true, utc)
-		}
-		return s, true, nil
+// cached returns the prepared statement for key, nil if there is none. utc says that times
+// will be shown in UTC.
+func (c *conn) cached(key statementKey, utc bool) *statement {
+	e := c.statements[key]
+	if e == nil {
+		return nil
 	}
+	c.recent.MoveToFront(e)
+	s := e.Value.(*statement)
+	if s.plan.utc != utc {
+		s.describe(c.db, utc)
+	}
+	return s
+}
+
+// prepare makes the prepared statement for key, in one round trip. The error is pgconn's
+// unless a type had to be looked up.
+func (c *conn) prepare(key statementKey, utc bool) (*statement, error) {
 	if len(c.statements) >= maxStatements {
 		c.drop(c.recent.Back().Value.(*statement))
 	}
 	c.named++
-	desc, err := c.pg.Prepare(context.Background(), "athena_"+strconv.Itoa(c.named), text, nil)
+	desc, err := c.pg.Prepare(context.Background(), c.prefix+strconv.Itoa(c.named), key.text, nil)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	s = &statement{text: text, desc: desc}
-	var unknown bool
-	if s.plan, unknown = newPlan(desc.Fields, c.db.types(), true, utc); unknown {
+	s := &statement{key: key, desc: desc}
+	if unknown := s.describe(c.db, utc); unknown {
 		if err := c.db.catalogues.reload(c); err != nil {
-			return nil, false, err
+			return nil, err
 		}
-		s.plan, _ = newPlan(desc.Fields, c.db.types(), true, utc)
+		s.describe(c.db, utc)
 	}
-	c.statements[text] = c.recent.PushFront(s)
-	return s, false, nil
+	c.statements[key] = c.recent.PushFront(s)
+	return s, nil
+}
+
+// describe plans how the rows are written. unknown is newPlan's.
+func (s *statement) describe(db *database, utc bool) (unknown bool) {
+	first, shown := int(s.key.hidden.first), s.key.hidden.shown(s.desc.Fields)
+	s.plan, unknown = newPlan(shown, db.types(), true, utc)
+	s.formats = s.plan.formats
+	if len(shown) < len(s.desc.Fields) {
+		s.formats = make([]int16, len(s.desc.Fields))
+		copy(s.formats[first:], s.plan.formats)
+	}
+	return unknown
+}
+
+func (h hiddenColumns) shown(fields []pgconn.FieldDescription) []pgconn.FieldDescription {
+	if len(fields) < int(h.first)+int(h.last) {
+		return nil // a statement that answers with no rows
+	}
+	return fields[h.first : len(fields)-int(h.last)]
+}
+
+// utc reports whether the session shows times in UTC.
+func (c *conn) utc() bool { return isUTC(c.pg.ParameterStatus("TimeZone")) }
+
+// outdated reports whether err may mean that cached statements must be prepared again, and
+// then drops what has to go of those that were used: all when the server does not know
+// them any more.
+func (c *conn) outdated(err error, used ...*statement) bool {
+	var server *pgconn.PgError
+	if len(used) == 0 || !errors.As(err, &server) {
+		return false
+	}
+	switch server.Code {
+	case "26000", "42P05":
+		c.forget() // somebody deallocated it, and surely not it alone
+		if c.db.auto {
+			c.db.stopCaching(server.Message)
+		}
+		return true
+	case "0A000": // cached plan must not change result type
+		if c.pg.TxStatus() != 'I' {
+			c.rollback()
+		}
+		for _, s := range used {
+			c.drop(s)
+		}
+		return true
+	}
+	return false
+}
+
+func (c *conn) failed(err error, readOnly bool) error {
+	return (&failure{err: err, ctx: c.ctx, readOnly: readOnly}).classify()
 }
 
 // isUTC reports whether a session's TimeZone shows times as +00 whatever their date.

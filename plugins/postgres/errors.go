@@ -24,6 +24,7 @@ type failure struct {
 	readOnly bool // the statement cannot have had effects
 	several  bool // a server error does not undo what went before it
 	sql      bool // the text is the caller's own, so positions in it mean something
+	offset   int  // characters before it in what was sent
 }
 
 // classify makes the sdk's error of f.
@@ -54,6 +55,8 @@ func (f *failure) serverError(p *pgconn.PgError) error {
 	e := fromServer(p)
 	if !f.sql {
 		e.Position = 0
+	} else if e.Position > 0 {
+		e.Position = max(0, e.Position-f.offset)
 	}
 	fatal := p.SeverityUnlocalized != "ERROR"
 	if p.Code == "57014" {
@@ -153,6 +156,8 @@ var classes = map[string]struct {
 	"55": {sdk.Conflict, "object_not_in_prerequisite_state"},
 	"57": {sdk.Unavailable, "operator_intervention"},
 	"P0": {sdk.Invalid, "procedure_error"},
+	"PG": {sdk.Invalid, "raise_exception"}, // PGRST and PTnnn are raised for an HTTP status
+	"PT": {sdk.Invalid, "raise_exception"},
 }
 
 func classifyState(code string) (sdk.Kind, string) {

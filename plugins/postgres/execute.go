@@ -15,47 +15,119 @@ var capabilities = sdk.Capabilities{
 	Verbs: []sdk.Verb{sdk.Select, sdk.Insert, sdk.Update, sdk.Delete, sdk.Count, sdk.SQL},
 	Operators: []sdk.Operator{sdk.Eq, sdk.Neq, sdk.Gt, sdk.Gte, sdk.Lt, sdk.Lte, sdk.Like, sdk.ILike, sdk.Match, sdk.IMatch,
 		sdk.In, sdk.Is, sdk.IsDistinct, sdk.Contains, sdk.Contained},
-	Returning: true,
-	Conflict:  true,
+	Transactions: true,
+	Sessions:     true,
+	Explain:      true,
+	SQLHeaders:   true,
+	Positions:    true,
+	Returning:    true,
+	Conflict:     true,
 }
 
-// Execute runs the one statement of call.
+// Execute runs the statements of call: in one transaction, or each in its own.
 func (db *database) Execute(ctx context.Context, call *sdk.Call, rows *sdk.Rows) error {
 	if call.Session.StatementTimeout > 0 {
 		limited, cancel := context.WithTimeout(ctx, call.Session.StatementTimeout)
 		defer cancel()
 		ctx = limited
 	}
-	s := &call.Statements[0]
-	if s.Verb == sdk.SQL {
-		return db.executeSQL(ctx, &s.SQL, rows)
+	if !db.isPlain(call) {
+		return newExecution(ctx, db, call, rows).run()
 	}
-	known := db.catalogues.current.Load()
-	err := db.executeTable(ctx, s, rows)
+	s := &call.Statements[0]
+	err := db.executePlain(ctx, s, rows)
 	if err == nil || rows.Head.Columns != nil || !isMiss(err) {
 		return err
 	}
-	// The catalogue may be older than what the statement names.
-	if failed := db.reload(ctx); failed != nil {
-		return failed
+	if changed, failed := db.refreshed(ctx); failed != nil || !changed {
+		return cmpError(failed, err)
 	}
-	if db.catalogues.current.Load() == known {
-		return err
-	}
-	return db.executeTable(ctx, s, rows)
+	return db.executePlain(ctx, s, rows)
 }
 
-// isMiss reports whether err says that a name is not known.
+// cmpError is the first error that is one.
+func cmpError(first, second error) error {
+	if first != nil {
+		return first
+	}
+	return second
+}
+
+// isMiss reports whether err says that a name is not known: the catalogue may be older
+// than what the statement names.
 func isMiss(err error) bool {
 	var e *sdk.Error
 	if !errors.As(err, &e) {
 		return false
 	}
-	return e.Code == "42P01" || e.Code == "42703" || e.Code == "42704"
+	return e.Code == "42P01" || e.Code == "42703" || e.Code == "42704" || e.Code == "42883"
 }
 
-// executeTable runs a statement on a table.
-func (db *database) executeTable(ctx context.Context, s *sdk.Statement, rows *sdk.Rows) error {
+// refreshed looks for a newer catalogue and reports whether there is one.
+func (db *database) refreshed(ctx context.Context) (bool, error) {
+	known := db.catalogues.current.Load()
+	err := db.reload(ctx)
+	return db.catalogues.current.Load() != known, err
+}
+
+// isPlain reports whether a call is one statement on a table that needs nothing around
+// it: no transaction of more than itself, no session, nothing to check before it is
+// committed.
+func (db *database) isPlain(call *sdk.Call) bool {
+	s, tx := &call.Statements[0], call.Tx
+	tx.Single = false
+	if len(call.Statements) > 1 || tx != (sdk.Tx{}) || hasSession(&call.Session) || hasExpectations(&call.Expect) ||
+		call.Result.SQLHeaders || s.Explain != nil || len(db.replicas) > 0 {
+		return false
+	}
+	switch s.Verb {
+	case sdk.Select:
+		return s.Count == sdk.CountNone
+	case sdk.Count:
+		return s.Count <= sdk.CountExact
+	case sdk.Insert, sdk.Update, sdk.Delete:
+		return s.Conflict == nil && s.Returning != sdk.ReturnKeys && (s.Returning == sdk.ReturnNone || fewRows(s, &call.Result)) &&
+			!hasRelations(&s.Selection)
+	default:
+		return false
+	}
+}
+
+func hasExpectations(e *sdk.Expect) bool {
+	return e.ExactlyOne || e.MaxAffected != nil || e.KeyEquals != nil
+}
+
+func hasRelations(s *sdk.Selection) bool {
+	for i := range s.Items {
+		if s.Items[i].Relation != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// smallPayload is a size of inserted rows whose returned rows are surely small enough to
+// be held.
+const smallPayload = 1 << 20
+
+// fewRows reports whether a write is bound to return so few rows that they pass the
+// call's bounds: it can then be committed before its rows are read, in one round trip.
+func fewRows(s *sdk.Statement, o *sdk.ResultOptions) bool {
+	if s.Conflict != nil && s.Conflict.Update || hasRelations(&s.Selection) { // it returns the rows that were there, of any size
+		return false
+	}
+	if len(s.Key) > 0 {
+		return true
+	}
+	if s.Verb != sdk.Insert || len(s.Rows.Payload) > smallPayload || o.MaxBytes > 0 {
+		return false
+	}
+	one := s.Rows.Format == sdk.RowsJSON && s.Rows.Payload[0] == '{'
+	return one || o.MaxRows == 0 && o.Format != sdk.FormatObject
+}
+
+// executePlain runs a plain statement, by itself and in one round trip.
+func (db *database) executePlain(ctx context.Context, s *sdk.Statement, rows *sdk.Rows) error {
 	options := rows.Options()
 	q, err := sqlbuild.Postgres.Build(&db.catalogues.current.Load().Catalogue, s, &options)
 	if err != nil {
@@ -66,15 +138,12 @@ func (db *database) executeTable(ctx context.Context, s *sdk.Statement, rows *sd
 		return err
 	}
 	defer c.release()
-	switch {
-	case s.Verb == sdk.Count:
+	rows.Tail.TablesRead, rows.Tail.TablesWritten = q.Read, q.Written
+	switch s.Verb {
+	case sdk.Count:
 		return c.count(q, rows)
-	case s.Verb == sdk.Select && q.Count != nil:
-		return c.readCounted(q, rows)
-	case s.Verb == sdk.Select:
+	case sdk.Select:
 		return c.read(q, rows)
-	case q.Rows && !fewRows(s, rows.Options()):
-		return c.writeUndoably(q, rows)
 	default:
 		return c.write(q, rows)
 	}
@@ -83,56 +152,57 @@ func (db *database) executeTable(ctx context.Context, s *sdk.Statement, rows *sd
 // result is what a statement answers with.
 type result struct {
 	rr      *pgconn.ResultReader
-	plan    *plan
+	plan    *plan // of the columns that are shown
+	hidden  hiddenColumns
 	more    bool // the reader is at a row
 	unknown bool // a column's type is not in the catalogue: its values are written as text
 }
 
 // query runs a prepared statement by itself and reads up to its first row. The error is
 // pgconn's, or says that there are too many or too few arguments.
-func (c *conn) query(text string, args []sdk.Value) (r result, err error) {
-	if !c.db.caching {
-		return c.queryOnce(text, args)
-	}
-	for {
-		s, cached, err := c.prepare(text)
-		if err != nil {
-			return r, err
+func (c *conn) query(key statementKey, args []sdk.Value) (r result, err error) {
+	for c.db.caching.Load() {
+		utc := c.utc()
+		s := c.cached(key, utc)
+		cached := s != nil
+		if !cached {
+			if s, err = c.prepare(key, utc); err != nil {
+				return r, err
+			}
 		}
 		if err := checkArguments(args, s.desc); err != nil {
 			return r, err
 		}
-		r = result{plan: s.plan}
-		r.rr = c.pg.ExecStatement(context.Background(), s.desc, c.bind(args, s.desc.ParamOIDs), nil, s.plan.formats)
+		r = result{plan: s.plan, hidden: key.hidden}
+		r.rr = c.pg.ExecStatement(context.Background(), s.desc, c.bind(args, s.desc.ParamOIDs), nil, s.formats)
 		if r.more = r.rr.NextRow(); r.more {
 			return r, nil
 		}
 		_, err = r.rr.Close()
-		if err == nil || !cached || !c.outdated(s, err) {
+		if err == nil || !c.outdated(err, s) || !cached && c.db.caching.Load() {
 			return r, err
 		}
 	}
+	return c.queryOnce(key, args)
 }
 
 // queryOnce is query for a statement that is parsed for this one use, in the same round
 // trip. Nothing is expected to last from one trip to the next: behind a pooler, each may
 // reach another session.
-func (c *conn) queryOnce(text string, args []sdk.Value) (r result, err error) {
-	var oids []uint32
-	if hasArrays(args) { // the parameters' types decide what becomes of them
-		desc, err := c.pg.Prepare(context.Background(), "", text, nil)
-		if err != nil {
-			return r, err
-		}
-		oids = desc.ParamOIDs
-	}
-	r.rr = c.pg.ExecParams(context.Background(), text, c.bind(args, oids), nil, nil, nil)
+func (c *conn) queryOnce(key statementKey, args []sdk.Value) (result, error) {
+	return c.queryTyped(key, args, nil)
+}
+
+// queryTyped is queryOnce with the parameters' types, which decide what becomes of arrays.
+func (c *conn) queryTyped(key statementKey, args []sdk.Value, oids []uint32) (r result, err error) {
+	r.hidden = key.hidden
+	r.rr = c.pg.ExecParams(context.Background(), key.text, c.bind(args, oids), oids, nil, nil)
 	if r.more = r.rr.NextRow(); !r.more {
 		if _, err := r.rr.Close(); err != nil {
 			return r, err
 		}
 	}
-	r.plan, r.unknown = newPlan(r.rr.FieldDescriptions(), c.db.types(), false, false)
+	r.plan, r.unknown = newPlan(key.hidden.shown(r.rr.FieldDescriptions()), c.db.types(), false, false)
 	return r, nil
 }
 
@@ -149,15 +219,10 @@ func (r *result) stream(rows *sdk.Rows) error {
 
 // read answers with the rows of a query.
 func (c *conn) read(q *sqlbuild.Query, rows *sdk.Rows) error {
-	r, err := c.query(q.Text, q.Args)
+	r, err := c.query(statementKey{text: q.Text}, q.Args)
 	if err != nil {
 		return c.failed(err, true)
 	}
-	return c.finishRead(&r, rows)
-}
-
-// finishRead streams r to its end, or to the end of what is asked for.
-func (c *conn) finishRead(r *result, rows *sdk.Rows) error {
 	if stopped := r.stream(rows); stopped != nil {
 		c.interrupt()
 		_, _ = r.rr.Close()
@@ -177,13 +242,9 @@ func unlessCapped(err error) error {
 	return err
 }
 
-func (c *conn) failed(err error, readOnly bool) error {
-	return (&failure{err: err, ctx: c.ctx, readOnly: readOnly}).classify()
-}
-
 // count answers with the number that a query counts.
 func (c *conn) count(q *sqlbuild.Query, rows *sdk.Rows) error {
-	r, err := c.query(q.Text, q.Args)
+	r, err := c.query(statementKey{text: q.Text}, q.Args)
 	if err != nil {
 		return c.failed(err, true)
 	}
@@ -191,61 +252,35 @@ func (c *conn) count(q *sqlbuild.Query, rows *sdk.Rows) error {
 	if _, err := r.rr.Close(); err != nil {
 		return c.failed(err, true)
 	}
+	showTotal(rows, total)
+	return nil
+}
+
+// showTotal answers with a count.
+func showTotal(rows *sdk.Rows, total int64) {
 	rows.Scalar(strconv.AppendInt(nil, total, 10))
 	rows.Head.Total, rows.Tail.Total = &total, &total
-	return nil
 }
 
 // readTotal reads the one number of a count.
 func readTotal(r *result) int64 {
 	var total int64
 	for ; r.more; r.more = r.rr.NextRow() {
-		total, _ = strconv.ParseInt(string(r.rr.Values()[0]), 10, 64) // the server's own bigint
+		total = parseCount(r.rr.Values()[0])
 	}
 	return total
 }
 
-// readCounted counts first and reads then, in one snapshot and one round trip.
-func (c *conn) readCounted(q *sqlbuild.Query, rows *sdk.Rows) error {
-	t := &transaction{
-		begin:  "begin isolation level repeatable read read only",
-		steps:  []step{{text: q.Count.Text, args: q.Count.Args, prepared: true}, {text: q.Text, args: q.Args, prepared: true}},
-		commit: true, readOnly: true,
-	}
-	_, err := c.transact(t, func(i int, r *result) error {
-		if i > 0 {
-			return r.stream(rows)
-		}
-		total := readTotal(r)
-		rows.Head.Total, rows.Tail.Total = &total, &total
-		return nil
-	})
-	return unlessCapped(err)
-}
-
-// smallPayload is a size of inserted rows whose returned rows are surely small enough to
-// be held.
-const smallPayload = 1 << 20
-
-// fewRows reports whether a write is bound to return so few rows that they pass the
-// call's bounds: it can then be committed before its rows are read, in one round trip.
-func fewRows(s *sdk.Statement, o sdk.ResultOptions) bool {
-	if s.Conflict != nil && s.Conflict.Update { // it returns the rows that were there, of any size
-		return false
-	}
-	if len(s.Key) > 0 {
-		return true
-	}
-	if s.Verb != sdk.Insert || len(s.Rows.Payload) > smallPayload || o.MaxBytes > 0 {
-		return false
-	}
-	return s.Rows.Payload[0] == '{' || o.MaxRows == 0 && o.Format != sdk.FormatObject
+// parseCount reads the server's own bigint.
+func parseCount(text []byte) int64 {
+	n, _ := strconv.ParseInt(string(text), 10, 64)
+	return n
 }
 
 // write runs a write that commits by itself.
 func (c *conn) write(q *sqlbuild.Query, rows *sdk.Rows) error {
 	rows.Hold()
-	r, err := c.query(q.Text, q.Args)
+	r, err := c.query(statementKey{text: q.Text}, q.Args)
 	if err != nil {
 		return c.failed(err, false)
 	}
@@ -257,46 +292,20 @@ func (c *conn) write(q *sqlbuild.Query, rows *sdk.Rows) error {
 	if err != nil {
 		return c.failed(err, false)
 	}
-	if stopped != nil { // against all odds; see fewRows
-		e := *sdk.AsError(stopped)
-		e.Executed = sdk.ExecutedYes
-		e.Message = "the rows were written but are too many or too large to be returned"
-		e.Hint = "do not write them again: read them, or fewer columns of them"
-		return &e
+	if stopped != nil {
+		return writtenAnyway(stopped)
 	}
-	setAffected(rows, tag)
+	affected := tag.RowsAffected()
+	rows.Tail.Affected = &affected
 	return rows.Release()
 }
 
-// writeUndoably runs a write whose rows may be too many or too large to be returned.
-func (c *conn) writeUndoably(q *sqlbuild.Query, rows *sdk.Rows) error {
-	t := &transaction{begin: "begin", steps: []step{{text: q.Text, args: q.Args, prepared: true}}}
-	return c.commitAfter(t, rows)
-}
-
-// commitAfter runs t, streams the rows of its last step, and commits when they have been
-// held.
-func (c *conn) commitAfter(t *transaction, rows *sdk.Rows) error {
-	rows.Hold()
-	tag, err := c.transact(t, func(i int, r *result) error {
-		if i < len(t.steps)-1 {
-			return nil
-		}
-		return unlessCapped(r.stream(rows))
-	})
-	if err != nil {
-		return err
-	}
-	setAffected(rows, tag)
-	if err := c.pg.Exec(context.Background(), "commit").Close(); err != nil {
-		return c.failed(err, false)
-	}
-	return rows.Release()
-}
-
-// setAffected tells how many rows a write wrote.
-func setAffected(rows *sdk.Rows, tag pgconn.CommandTag) {
-	if n, ok := writtenRows(tag); ok {
-		rows.Tail.Affected = &n
-	}
+// writtenAnyway is the error of rows that are refused though they have been committed,
+// against all odds; see fewRows.
+func writtenAnyway(stopped error) error {
+	e := *sdk.AsError(stopped)
+	e.Executed = sdk.ExecutedYes
+	e.Message = "the rows were written but are too many or too large to be returned"
+	e.Hint = "do not write them again: read them, or fewer columns of them"
+	return &e
 }

@@ -2,40 +2,45 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/athena-gateway/athena/sdk"
-	"github.com/athena-gateway/athena/sdk/rawio"
 )
 
 // Config is an instance's config.
 type Config struct {
 	URI              string        `json:"uri" athena:"required,secret,doc=connection URI: postgres://user:password@host:5432/database?sslmode=require"`
-	MaxConnections   int           `json:"max_connections" athena:"default=16,doc=connections to the server at most"`
+	PasswordFile     string        `json:"password_file" athena:"path,doc=file that holds the password, instead of the uri; it is read again when the server refuses the password"`
+	Replicas         []string      `json:"replicas" athena:"secret,doc=connection URIs of streaming replicas, which answer reads"`
+	ReplicaWait      time.Duration `json:"replica_wait" athena:"default=100ms,doc=how long a read waits for a replica to reach the position it asks for before it goes to the primary"`
+	MaxConnections   int           `json:"max_connections" athena:"default=16,doc=connections to a server at most"`
 	MinConnections   int           `json:"min_connections" athena:"default=0,doc=connections kept open when idle"`
 	ConnectTimeout   time.Duration `json:"connect_timeout" athena:"default=5s,doc=how long connecting may take"`
+	WarmupTimeout    time.Duration `json:"warmup_timeout" athena:"default=800ms,doc=how long the first connection may take before the client is held unavailable; 0: as long as connect_timeout"`
 	AcquireTimeout   time.Duration `json:"acquire_timeout" athena:"default=10s,doc=how long a call waits for a free connection"`
 	MaxConnIdle      time.Duration `json:"max_conn_idle" athena:"default=10m,doc=close a connection that was idle for so long"`
 	MaxConnLifetime  time.Duration `json:"max_conn_lifetime" athena:"default=1h,doc=replace a connection that is so old"`
 	ApplicationName  string        `json:"application_name" athena:"default=athena,doc=name shown in pg_stat_activity"`
-	StatementCache   string        `json:"statement_cache" athena:"default=prepare,enum=prepare|off,doc=off for a pooler such as PgBouncer in transaction mode, which keeps neither prepared statements nor SET from one statement to the next"`
+	StatementCache   string        `json:"statement_cache" athena:"default=auto,enum=auto|prepare|off,doc=off for a pooler such as PgBouncer in transaction mode, which keeps neither prepared statements nor SET from one statement to the next; auto finds out"`
 	CatalogueRefresh time.Duration `json:"catalogue_refresh" athena:"default=1m,doc=how often tables and types are read again; one that is missed is looked for at once"`
 }
 
 // database is an opened instance.
 type database struct {
-	pool           *pgxpool.Pool
-	slots          chan struct{} // as many as the pool has connections
-	acquireTimeout time.Duration
-	caching        bool
-	catalogues     catalogues
-	lastLoss       atomic.Int64 // second of the last connectionLost
+	*server     // the primary
+	replicas    []*replica
+	replicaWait time.Duration
+	turn        atomic.Uint64 // of the replicas
+	caching     atomic.Bool   // statements are prepared and kept
+	auto        bool          // caching ends when a pooler shows
+	catalogues  catalogues
 
 	stop context.CancelFunc // ends refresh
 	done sync.WaitGroup
@@ -48,21 +53,20 @@ var (
 
 // open connects and reads the catalogue, so that a wrong config is an error now.
 func open(ctx context.Context, config Config) (*database, error) {
-	settings, err := poolConfig(config)
-	if err != nil {
-		return nil, err
-	}
-	pool, err := pgxpool.NewWithConfig(ctx, settings)
-	if err != nil {
-		return nil, sdk.E(sdk.Invalid, "invalid_config", err.Error())
-	}
 	db := &database{
-		pool: pool, slots: make(chan struct{}, config.MaxConnections), acquireTimeout: config.AcquireTimeout,
-		caching:    config.StatementCache != "off",
+		replicaWait: config.ReplicaWait, auto: config.StatementCache == "auto",
 		catalogues: catalogues{loading: make(chan struct{}, 1)},
 	}
-	if err := db.reload(ctx); err != nil {
-		pool.Close()
+	db.caching.Store(config.StatementCache != "off")
+	if err := db.connect(ctx, &config); err != nil {
+		return nil, err
+	}
+	err := db.reload(ctx)
+	if err == nil {
+		err = db.openReplicas(ctx, &config)
+	}
+	if err != nil {
+		db.closePools()
 		return nil, err
 	}
 	refreshing, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -71,47 +75,57 @@ func open(ctx context.Context, config Config) (*database, error) {
 	return db, nil
 }
 
-func poolConfig(config Config) (*pgxpool.Config, error) {
-	settings, err := pgxpool.ParseConfig(config.URI)
-	if err != nil || config.URI == "" { // the error's text may hold parts of the password
-		return nil, sdk.E(sdk.Invalid, "invalid_uri", "the uri is not a PostgreSQL connection URI").
-			WithHint("it reads postgres://user:password@host:5432/database; percent-encode special characters of the password, and see that sslmode and files named in it are right")
-	}
-	if config.MaxConnections < 1 || config.MinConnections < 0 || config.MinConnections > config.MaxConnections {
-		return nil, sdk.E(sdk.Invalid, "invalid_config", "max_connections must be at least 1 and min_connections between 0 and max_connections")
-	}
-	if config.ConnectTimeout <= 0 || config.AcquireTimeout <= 0 {
-		return nil, sdk.E(sdk.Invalid, "invalid_config", "connect_timeout and acquire_timeout must be more than 0")
-	}
-	settings.MaxConns = int32(config.MaxConnections)
-	settings.MinConns = int32(config.MinConnections)
-	settings.MaxConnIdleTime = config.MaxConnIdle
-	settings.MaxConnLifetime = config.MaxConnLifetime
-	settings.MaxConnLifetimeJitter = config.MaxConnLifetime / 10
-	settings.PingTimeout = config.ConnectTimeout
-	settings.ConnConfig.ConnectTimeout = config.ConnectTimeout
-	dial := settings.ConnConfig.DialFunc
-	settings.ConnConfig.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		c, err := dial(ctx, network, address)
+// connect makes the primary's pool and its first connection. A pooler that refuses our
+// parameters is asked again without them.
+func (db *database) connect(ctx context.Context, config *Config) error {
+	for {
+		s, err := newServer(ctx, config.URI, config, db.caching.Load())
 		if err != nil {
-			return nil, err
+			return err
 		}
-		return rawio.Wrap(c), nil
+		db.server = s
+		err = db.warmUp(ctx, config.WarmupTimeout)
+		if err == nil {
+			return nil
+		}
+		s.pool.Close()
+		var e *sdk.Error
+		if !db.auto || !errors.As(err, &e) || e.Code != "08P01" || !strings.Contains(e.Message, "startup parameter") || !db.stopCaching(e.Message) {
+			return err
+		}
 	}
-	settings.ConnConfig.StatementCacheCapacity = 0
-	settings.ConnConfig.DescriptionCacheCapacity = 0
-	params := settings.ConnConfig.RuntimeParams
-	params["application_name"] = config.ApplicationName
-	// The encoder reads these forms.
-	params["client_encoding"] = "UTF8"
-	params["DateStyle"] = "ISO"
-	// And readScript takes a backslash for itself.
-	params["standard_conforming_strings"] = "on"
-	if config.StatementCache != "off" { // PgBouncer refuses parameters it does not track
-		params["IntervalStyle"] = "postgres"
-		params["bytea_output"] = "hex"
+}
+
+// warmUp makes the first connection within limit; 0: within the connect timeout.
+func (db *database) warmUp(ctx context.Context, limit time.Duration) error {
+	limited := ctx
+	if limit > 0 {
+		var cancel context.CancelFunc
+		limited, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
 	}
-	return settings, nil
+	c, err := db.acquire(limited)
+	if err == nil {
+		c.release()
+		return nil
+	}
+	if limited.Err() == nil || ctx.Err() != nil {
+		return err
+	}
+	e := sdk.E(sdk.Unavailable, sdk.ReasonConnectFailed, fmt.Sprintf("the database did not answer within the %s of warmup_timeout", limit)).
+		WithHint("check host and port in the uri and firewalls, or raise warmup_timeout for a server that is slow to connect to")
+	e.Source, e.RetryAfter = sdk.FromDownstream, time.Second
+	return e
+}
+
+// stopCaching ends the keeping of prepared statements, and reports whether it had not
+// ended before.
+func (db *database) stopCaching(why string) bool {
+	if !db.caching.CompareAndSwap(true, false) {
+		return false
+	}
+	hclog.Default().Warn("prepared statements are not kept: the database is behind a pooler that shares its sessions", "because", why)
+	return true
 }
 
 // reload reads the catalogue over a connection of its own.
@@ -151,51 +165,6 @@ func (db *database) refresh(ctx context.Context, every time.Duration) {
 
 func (db *database) types() map[uint32]*typeInfo { return db.catalogues.current.Load().types }
 
-// acquirePooled waits for a free connection, at most the acquire timeout; connecting has
-// a timeout of its own. Who has a slot does not wait for others inside the pool, so that
-// the usual case needs no timer. Whoever gives the connection back gives the slot back.
-func (db *database) acquirePooled(ctx context.Context) (*pgxpool.Conn, error) {
-	select {
-	case db.slots <- struct{}{}:
-	default:
-		if err := db.waitForSlot(ctx); err != nil {
-			return nil, err
-		}
-	}
-	pooled, err := db.pool.Acquire(ctx)
-	if err == nil {
-		return pooled, nil
-	}
-	<-db.slots
-	if ctx.Err() != nil {
-		return nil, neverStarted(ctx)
-	}
-	return nil, connectError(err, &db.pool.Config().ConnConfig.Config)
-}
-
-func (db *database) waitForSlot(ctx context.Context) error {
-	timer := time.NewTimer(db.acquireTimeout)
-	defer timer.Stop()
-	select {
-	case db.slots <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return neverStarted(ctx)
-	case <-timer.C:
-		e := sdk.E(sdk.Unavailable, "pool_exhausted", fmt.Sprintf("all %d connections to the database were busy for %s", cap(db.slots), db.acquireTimeout)).
-			WithHint("try again later, or raise max_connections")
-		e.RetryAfter = time.Second
-		return e
-	}
-}
-
-// neverStarted is the error of a call whose context ended before it did anything.
-func neverStarted(ctx context.Context) error {
-	e := *sdk.AsError(context.Cause(ctx))
-	e.Executed = sdk.ExecutedNo
-	return &e
-}
-
 // Ping asks the server for an answer.
 func (db *database) Ping(ctx context.Context) error {
 	c, err := db.acquire(ctx)
@@ -204,7 +173,7 @@ func (db *database) Ping(ctx context.Context) error {
 	}
 	defer c.release()
 	if err := c.pg.Exec(context.Background(), "-- ping").Close(); err != nil {
-		return (&failure{err: err, ctx: ctx, readOnly: true}).classify()
+		return c.failed(err, true)
 	}
 	return nil
 }
@@ -213,6 +182,13 @@ func (db *database) Ping(ctx context.Context) error {
 func (db *database) Close() error {
 	db.stop()
 	db.done.Wait()
-	db.pool.Close()
+	db.closePools()
 	return nil
+}
+
+func (db *database) closePools() {
+	db.pool.Close()
+	for _, r := range db.replicas {
+		r.pool.Close()
+	}
 }

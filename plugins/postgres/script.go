@@ -11,27 +11,34 @@ import (
 	"github.com/athena-gateway/athena/sdk"
 )
 
-// script runs several statements by the simple protocol, in one implicit transaction
-// unless they say otherwise. The answer is the last result set; which one that is shows
-// at the end, so each is kept until the next comes.
-func (c *conn) script(text *script, readOnly bool, rows *sdk.Rows) error {
-	if readOnly {
-		if err := c.pg.Exec(context.Background(), "begin read only").Close(); err != nil {
-			return c.failed(err, true)
-		}
+// script runs a text of several statements inside the transaction.
+func (u *unit) script(t *task) error {
+	if err := u.pipeline.flush(); err != nil {
+		return err
 	}
-	kept, written, err := c.runScript(text.text, rows.Options().MaxBytes)
-	if err == nil && readOnly {
-		err = c.pg.Exec(context.Background(), "commit").Close()
-	}
+	u.pipeline.failed = t.index
+	return u.runScript(t)
+}
+
+// runScript runs a text of several statements by the simple protocol, in one implicit
+// transaction unless they say otherwise. The answer is the last result set; which one that
+// is shows at the end, so each is kept until the next comes.
+func (u *unit) runScript(t *task) error {
+	kept, written, err := u.c.runScript(t.script.text, u.rows.Options().MaxBytes)
 	if err != nil {
-		return (&failure{err: err, ctx: c.ctx, readOnly: readOnly, several: text.commits, sql: true}).classify()
+		readOnly := u.pipeline != nil
+		return (&failure{err: err, ctx: u.ctx, readOnly: readOnly, several: t.script.commits, sql: true}).classify()
 	}
-	rows.Tail.Affected = written
+	if err := u.enter(t); err != nil {
+		return err
+	}
+	t.affected, u.rows.Tail.Affected = written, written
 	if kept.plan == nil {
 		kept.plan = &plan{}
 	}
-	return unlessCapped(kept.replay(rows))
+	err = unlessCapped(kept.replay(u.rows))
+	t.returned = u.rows.Tail.Rows
+	return err
 }
 
 // runScript runs the text and returns its last result set, and how many rows it wrote,

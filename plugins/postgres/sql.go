@@ -4,61 +4,60 @@ import (
 	"context"
 
 	"github.com/athena-gateway/athena/sdk"
+	"github.com/athena-gateway/athena/sdk/sqlbuild"
 )
 
-// executeSQL runs a SQL text.
-func (db *database) executeSQL(ctx context.Context, s *sdk.SQLText, rows *sdk.Rows) error {
-	text := readScript(s.Text)
-	if err := checkScript(&text, s); err != nil {
+// newText reads a SQL text. several says that it shares its transaction.
+func (x *execution) newText(t *task, several bool) error {
+	s := &t.s.SQL
+	t.script = readScript(s.Text)
+	if err := checkScript(&t.script, s); err != nil {
 		return err
 	}
-	// A search path of the session serves texts that cannot run inside a transaction, and
-	// arguments whose types are asked for before it begins.
-	session := s.Schema != "" && (!text.plain || text.statements > 1 || hasArrays(s.Args))
-	if session && !db.caching {
-		return sdk.E(sdk.Unsupported, "schema_unsupported", "behind a pooler, a schema can be given for a single SELECT, INSERT, UPDATE or DELETE without array arguments only").
-			WithHint("write the schema before the names in the SQL text")
+	text := &t.script
+	t.query = &sqlbuild.Query{Text: text.text, Args: s.Args, Rows: true, Read: []string{"*"}}
+	t.writes = s.Intent != sdk.IntentRead
+	if t.writes {
+		t.query.Written = []string{"*"}
 	}
-	c, err := db.acquire(ctx)
-	if err != nil {
-		return err
-	}
-	defer c.release()
-	if !text.plain || text.statements > 1 {
-		c.touched = true
-		defer db.catalogues.expire()
-	}
-	if session {
-		c.touched = true
-		if err := c.setPath(s.Schema); err != nil {
-			return err
+	// A query that writes in a function is shown as it runs.
+	t.held = t.writes && !text.query
+	t.safe = text.statements == 1 && !(text.plain && text.returning)
+	// Without arguments it is not worth a place among the prepared ones.
+	t.prepared = len(s.Args) > 0
+	if s.Schema != "" {
+		more := x.call.Session.SearchPath
+		if len(more) == 0 {
+			more = []string{"public"}
 		}
+		t.path = pathOf(append([]string{s.Schema}, more...)...)
 	}
-	rows.Tail.Statements = text.statements
-	return c.runSQL(s, &text, s.Schema != "" && !session, rows)
+	if text.controls && (several || x.wraps()) {
+		return sdk.E(sdk.Invalid, "transaction_control", "a SQL text that begins or ends transactions cannot run inside the transaction of a call").
+			WithHint("send it without a session, expectations and other statements in its transaction")
+	}
+	return nil
 }
 
-// runSQL chooses how to run a text. With local its schema is set for a transaction.
-func (c *conn) runSQL(s *sdk.SQLText, text *script, local bool, rows *sdk.Rows) error {
-	main := step{text: text.text, args: s.Args, prepared: len(s.Args) > 0 && !local}
-	t := &transaction{begin: "begin", steps: []step{main}, sql: true}
-	if local {
-		t.steps = []step{pathStep(s.Schema, "true"), main}
+// wraps reports whether the call needs a transaction around whatever it runs.
+func (x *execution) wraps() bool {
+	tx := x.call.Tx
+	tx.Single = false
+	return tx != (sdk.Tx{}) || hasSession(&x.call.Session) || hasExpectations(&x.call.Expect) || x.call.Result.SQLHeaders
+}
+
+// alone reports whether the unit is a SQL text that runs by itself: nothing asks for a
+// transaction, and it might not run inside one.
+func (u *unit) alone() bool {
+	t := u.tasks[0]
+	if t.s.Verb != sdk.SQL || t.s.Explain != nil || len(u.tasks) > 1 || u.wraps() || !t.writes {
+		return false
 	}
-	switch {
-	case text.statements > 1:
-		return c.script(text, s.Intent == sdk.IntentRead, rows)
-	case s.Intent == sdk.IntentRead:
-		t.begin, t.commit, t.readOnly = "begin read only", true, true
-		return c.runIn(t, text, rows)
-	case text.plain && text.returning:
-		return c.commitAfter(t, rows)
-	case local:
-		t.commit = true
-		return c.runIn(t, text, rows)
-	default:
-		return c.runAlone(&main, text, rows)
+	text := &t.script
+	if text.statements > 1 {
+		return text.commits || t.path == ""
 	}
+	return !text.plain || !text.returning && t.path == "" && len(u.db.replicas) == 0
 }
 
 // checkScript refuses what cannot be run.
@@ -79,94 +78,110 @@ func checkScript(text *script, s *sdk.SQLText) error {
 	return nil
 }
 
-// pathStep sets the search path, for the transaction if local is true.
-func pathStep(schema, local string) step {
-	// set_config reads the path as SET does: names in quotes are taken as they are.
-	path := quoteName(schema) + ", public"
-	return step{text: "select pg_catalog.set_config('search_path', $1, " + local + ")", args: []sdk.Value{{Text: path}}}
-}
-
-func quoteName(name string) string {
-	b := []byte{'"'}
-	for i := 0; i < len(name); i++ {
-		if name[i] == '"' {
-			b = append(b, '"')
+// runAlone runs a SQL text that commits by itself. A search path is set for the session
+// then, until the connection is cleaned.
+func (u *unit) runAlone(t *task) error {
+	if t.path != "" {
+		if !u.db.caching.Load() {
+			return sdk.E(sdk.Unsupported, "schema_unsupported", "behind a pooler, a schema cannot be given for a text that may not run inside a transaction").
+				WithHint("write the schema before the names in the SQL text")
 		}
-		b = append(b, name[i])
+		if err := u.c.setPath(t.path); err != nil {
+			return err
+		}
 	}
-	return string(append(b, '"'))
+	var err error
+	if t.script.statements > 1 {
+		err = u.runScript(t)
+	} else {
+		err = u.runText(t)
+	}
+	if err != nil {
+		return err
+	}
+	u.execution.written = true
+	if len(u.db.replicas) > 0 {
+		if err := u.askPosition(); err != nil {
+			return nil // it is written all the same
+		}
+	}
+	return u.rows.Release()
 }
 
 // setPath sets the session's search path.
-func (c *conn) setPath(schema string) error {
-	s := pathStep(schema, "false")
-	if _, err := c.pg.ExecParams(context.Background(), s.text, c.bind(s.args, nil), nil, nil, nil).Close(); err != nil {
+func (c *conn) setPath(path string) error {
+	c.touched = true
+	_, err := c.pg.ExecParams(context.Background(), "select pg_catalog.set_config('search_path', $1, false)", [][]byte{[]byte(path)}, nil, nil, nil).Close()
+	if err != nil {
 		return c.failed(err, true)
 	}
 	return nil
 }
 
-func (c *conn) sqlFailed(err error, text *script) error {
-	return (&failure{err: err, ctx: c.ctx, several: text.commits, sql: true}).classify()
-}
-
-// runIn runs a query, or a plain statement that returns no rows of a write, in t.
-func (c *conn) runIn(t *transaction, text *script, rows *sdk.Rows) error {
-	if !text.query && !t.readOnly {
-		rows.Hold()
+// askPosition asks for the position after what was committed by itself.
+func (u *unit) askPosition() error {
+	r, err := u.c.query(statementKey{text: positionSQL}, nil)
+	if err == nil {
+		err = u.readPosition(&r)
 	}
-	tag, err := c.transact(t, func(i int, r *result) error {
-		if i < len(t.steps)-1 {
-			return nil
-		}
-		if t.readOnly {
-			return r.stream(rows)
-		}
-		return unlessCapped(r.stream(rows)) // see finishSQL
-	})
-	if err = unlessCapped(err); err != nil {
-		return err
-	}
-	setAffected(rows, tag)
-	return rows.Release()
-}
-
-// runAlone runs a statement that commits by itself. Without arguments it is not worth a
-// place among the prepared ones.
-func (c *conn) runAlone(s *step, text *script, rows *sdk.Rows) error {
-	var r result
-	var err error
-	if s.prepared {
-		r, err = c.query(s.text, s.args)
-	} else {
-		r, err = c.queryOnce(s.text, s.args)
-	}
-	if err != nil {
-		return c.sqlFailed(err, text)
-	}
-	err = c.finishSQL(&r, text, rows)
-	if r.unknown { // the next time it will be known
-		_ = c.db.catalogues.reload(c)
+	if _, closed := r.rr.Close(); err == nil {
+		err = closed
 	}
 	return err
 }
 
-// finishSQL streams a result. What may be a write is held until it is committed. A query
+// runText runs one statement. What may be a write is held until it is committed. A query
 // may write too, so it runs to its end even if fewer rows are asked for: interrupted, it
 // would be undone.
-func (c *conn) finishSQL(r *result, text *script, rows *sdk.Rows) error {
-	if !text.query {
-		rows.Hold()
+func (u *unit) runText(t *task) error {
+	c, key := u.c, statementKey{text: t.query.Text, session: sessionKey("", t.path)}
+	var r result
+	var err error
+	switch {
+	case t.prepared:
+		if r, err = c.describeArrays(key, t.query.Args); r.rr == nil && err == nil {
+			r, err = c.query(key, t.query.Args)
+		}
+	default:
+		r, err = c.queryOnce(key, nil)
 	}
-	if stopped := unlessCapped(r.stream(rows)); stopped != nil {
+	if err != nil {
+		return c.textFailed(t, err)
+	}
+	if t.held {
+		u.rows.Hold()
+	}
+	if stopped := u.answer(t, &r); stopped != nil {
 		c.interrupt()
 		_, _ = r.rr.Close()
 		return stopped
 	}
 	tag, err := r.rr.Close()
 	if err != nil {
-		return c.sqlFailed(err, text)
+		return c.textFailed(t, err)
 	}
-	setAffected(rows, tag)
-	return rows.Release()
+	if r.unknown { // the next time it will be known
+		_ = c.db.catalogues.reload(c)
+	}
+	return u.answered(t, tag)
+}
+
+// describeArrays is queryOnce for arguments whose types decide what becomes of them, when
+// statements are not prepared. A nil rr says that it is not needed.
+func (c *conn) describeArrays(key statementKey, args []sdk.Value) (r result, err error) {
+	if c.db.caching.Load() || !hasArrays(args) {
+		return r, nil
+	}
+	desc, err := c.pg.Prepare(context.Background(), "", key.text, nil)
+	if err != nil {
+		return r, err
+	}
+	if err := checkArguments(args, desc); err != nil {
+		return r, err
+	}
+	return c.queryTyped(key, args, desc.ParamOIDs)
+}
+
+func (c *conn) textFailed(t *task, err error) error {
+	return (&failure{err: err, ctx: c.ctx, several: t.script.commits, sql: true}).classify()
 }

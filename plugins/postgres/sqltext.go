@@ -11,6 +11,7 @@ type script struct {
 	plain      bool // no statement changes the session, as far as its words tell
 	returning  bool // the word RETURNING occurs
 	commits    bool // a statement may commit before the text ends, or ends a transaction
+	controls   bool // a statement begins or ends a transaction
 	copies     bool // a COPY from or to the client
 }
 
@@ -58,13 +59,14 @@ func (s *script) add(st *statementWords) {
 	s.plain = s.plain && !st.touchesSession && isPlain(st.first)
 	s.returning = s.returning || st.returning
 	s.commits = s.commits || mayCommit(st.first)
+	s.controls = s.controls || isControl(st.first) || st.first == "prepare" && st.second == "transaction"
 	s.copies = s.copies || st.first == "copy" && st.client
 }
 
 // statementWords gathers what matters of one statement.
 type statementWords struct {
 	tokens, words, parens, blocks int
-	first, last                   string
+	first, second, last           string
 	routine                       bool // CREATE FUNCTION or PROCEDURE
 	writes, returning, client     bool
 	touchesSession                bool
@@ -72,8 +74,11 @@ type statementWords struct {
 
 func (st *statementWords) word(w string) {
 	st.words++
-	if st.words == 1 {
+	switch st.words {
+	case 1:
 		st.first = w
+	case 2:
+		st.second = w
 	}
 	switch w {
 	case "function", "procedure":
@@ -129,8 +134,15 @@ func isPlain(first string) bool {
 
 func mayCommit(first string) bool {
 	switch first {
-	case "begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release", "prepare",
-		"call", "do", "vacuum", "cluster", "reindex":
+	case "savepoint", "release", "prepare", "call", "do", "vacuum", "cluster", "reindex":
+		return true
+	}
+	return isControl(first)
+}
+
+func isControl(first string) bool {
+	switch first {
+	case "begin", "start", "commit", "end", "rollback", "abort":
 		return true
 	}
 	return false

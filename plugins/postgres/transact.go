@@ -3,144 +3,320 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/athena-gateway/athena/sdk"
 )
 
-// transaction is a BEGIN and statements that go to the server in one round trip.
-type transaction struct {
-	begin    string
-	steps    []step
-	commit   bool // ends in COMMIT, else the caller ends the transaction
-	readOnly bool
-	sql      bool // the last step is the caller's own text
+// execution is a call on its way.
+type execution struct {
+	ctx     context.Context
+	db      *database
+	call    *sdk.Call
+	rows    *sdk.Rows
+	path    string // the session's search path, "" for the connection's own
+	written bool   // an earlier transaction of the call is committed
 }
 
-// step is one statement of a transaction.
-type step struct {
-	text      string
-	args      []sdk.Value
-	prepared  bool // else it is parsed for this one use
-	statement *statement
-	cached    bool
+func newExecution(ctx context.Context, db *database, call *sdk.Call, rows *sdk.Rows) *execution {
+	return &execution{ctx: ctx, db: db, call: call, rows: rows, path: pathOf(call.Session.SearchPath...)}
 }
 
-// transact runs t. each gets the steps' results in order and need not read them to the
-// end; its error, which is returned as it is, stops the work. release rolls back what
-// stays open. The tag is the last step's.
-func (c *conn) transact(t *transaction, each func(i int, r *result) error) (pgconn.CommandTag, error) {
-	for retried := false; ; retried = true {
-		batch, err := c.batch(t)
-		if err != nil {
-			return pgconn.CommandTag{}, (&failure{err: err, ctx: c.ctx, readOnly: true, sql: t.sql}).classify()
-		}
-		run := running{conn: c, transaction: t, each: each}
-		tag, err := run.batch(batch)
-		switch {
-		case err == nil:
-			return tag, nil
-		case run.stopped:
-			return tag, err
-		case retried || run.reached == len(t.steps) || !isOutdated(err):
-			// Without COMMIT nothing can have happened.
-			return tag, (&failure{err: err, ctx: c.ctx, readOnly: t.readOnly || !t.commit, sql: t.sql}).classify()
-		}
-		c.rollback()
-		for i := range t.steps {
-			if t.steps[i].cached {
-				c.outdated(t.steps[i].statement, err)
+// run runs the call's statements: all in one transaction, or each in its own.
+func (x *execution) run() error {
+	if err := checkPosition(x.call.MinPosition); err != nil {
+		return err
+	}
+	size := 1
+	if x.call.Tx.Single {
+		size = len(x.call.Statements)
+	}
+	for first := 0; first < len(x.call.Statements); first += size {
+		if first > 0 {
+			if err := x.rows.Release(); err != nil {
+				return err
 			}
 		}
-	}
-}
-
-// batch prepares t's steps and puts them together. Errors are as query's.
-func (c *conn) batch(t *transaction) (*pgconn.Batch, error) {
-	batch := &pgconn.Batch{}
-	batch.ExecParams(t.begin, nil, nil, nil, nil)
-	for i := range t.steps {
-		s := &t.steps[i]
-		if !s.prepared || !c.db.caching { // there is only one unnamed statement
-			batch.ExecParams(s.text, c.bind(s.args, nil), nil, nil, nil)
-			continue
-		}
-		var err error
-		if s.statement, s.cached, err = c.prepare(s.text); err != nil {
-			return nil, err
-		}
-		if err := checkArguments(s.args, s.statement.desc); err != nil {
-			return nil, err
-		}
-		batch.ExecStatement(s.statement.desc, c.bind(s.args, s.statement.desc.ParamOIDs), nil, s.statement.plan.formats)
-	}
-	if t.commit {
-		batch.ExecParams("commit", nil, nil, nil, nil)
-	}
-	return batch, nil
-}
-
-// running is a transaction under way.
-type running struct {
-	*conn
-	*transaction
-	each    func(i int, r *result) error
-	reached int  // steps whose result each has seen
-	stopped bool // by an error of each
-}
-
-func (r *running) batch(batch *pgconn.Batch) (tag pgconn.CommandTag, err error) {
-	all := r.pg.ExecBatch(context.Background(), batch)
-	for i := -1; err == nil && all.NextResult(); i++ { // -1 is BEGIN
-		if i >= 0 && i < len(r.steps) {
-			tag, err = r.step(i, all.ResultReader())
+		if failed, err := x.unit(first, first+size); err != nil {
+			x.rows.Head.Statement = failed
+			return x.failure(failed, err)
 		}
 	}
-	if closed := all.Close(); err == nil {
-		err = closed
-	}
-	return tag, err
+	return nil
 }
 
-func (r *running) step(i int, rr *pgconn.ResultReader) (pgconn.CommandTag, error) {
-	answer := result{rr: rr, more: rr.NextRow()}
-	if !answer.more {
-		if tag, err := rr.Close(); err != nil {
-			return tag, err
+// failure adds to an error which statement it is of.
+func (x *execution) failure(statement int, err error) error {
+	var e *sdk.Error
+	if !errors.As(err, &e) {
+		return err // the reader's
+	}
+	failed := *e
+	failed.Statement = statement
+	if x.written {
+		failed.Executed = sdk.ExecutedYes
+	}
+	return &failed
+}
+
+// unit runs the statements from first to end, which share a transaction. It starts once
+// more, while none of their rows is written, after a look at a newer catalogue, when
+// prepared statements are outdated, and on the primary when a replica was of no use. An
+// error is of the statement whose index is returned.
+func (x *execution) unit(first, end int) (failed int, err error) {
+	primary, missed, outdated := len(x.db.replicas) == 0, false, false
+	for {
+		u, failed, err := x.newUnit(first, end)
+		if err == nil {
+			failed, err = u.run(primary)
+		}
+		if err == nil || x.rows.Head.Statement > first || x.rows.Head.Columns != nil {
+			return failed, err
+		}
+		switch {
+		case !primary && u != nil && u.replica != nil && onPrimary(err):
+			if sdk.AsError(err).Kind == sdk.Unavailable {
+				u.replica.shun()
+			}
+			primary = true
+		case !outdated && u != nil && u.outdated:
+			outdated = true
+		case !missed && isMiss(err):
+			missed = true
+			if changed, failing := x.db.refreshed(x.ctx); failing != nil || !changed {
+				return failed, cmpError(failing, err)
+			}
+		default:
+			return failed, err
 		}
 	}
-	if s := r.steps[i].statement; s != nil {
-		answer.plan = s.plan
-	} else {
-		answer.plan, _ = newPlan(rr.FieldDescriptions(), r.db.types(), false, false)
-	}
-	r.reached = i + 1
-	if err := r.each(i, &answer); err != nil {
-		r.stopped = true
-		r.interrupt()
-		_, _ = rr.Close()
-		return pgconn.CommandTag{}, err
-	}
-	return rr.Close()
 }
 
-// isOutdated reports whether err may mean that a cached statement must be prepared again.
-func isOutdated(err error) bool {
-	var server *pgconn.PgError
-	return errors.As(err, &server) && (server.Code == "0A000" || server.Code == "26000")
+// unit is the statements of one transaction.
+type unit struct {
+	*execution
+	tasks    []*task
+	c        *conn
+	replica  *replica // that it ran on
+	pipeline *pipeline
+	path     string // the search path in force
+	outdated bool   // it failed because prepared statements were outdated
+
+	writes bool // it may have effects
+	held   bool // rows wait for the end
+	// together says that the end goes to the server with the statements: nothing that is
+	// known only then can change it.
+	together bool
 }
 
-// outdated drops a cached statement if err says so, and reports whether it did.
-func (c *conn) outdated(s *statement, err error) bool {
-	if !isOutdated(err) {
-		return false
+// newUnit reads the statements. The error is of the statement whose index is returned.
+func (x *execution) newUnit(first, end int) (*unit, int, error) {
+	u := &unit{execution: x}
+	checks := hasExpectations(&x.call.Expect) || x.call.Result.SQLHeaders
+	u.held, u.together = checks, true
+	for i := first; i < end; i++ {
+		t, err := x.newTask(i, end-first > 1)
+		if err != nil {
+			return nil, i, err
+		}
+		u.tasks = append(u.tasks, t)
+		u.writes = u.writes || t.writes
+		u.held = u.held || t.held
+		u.together = u.together && t.safe
 	}
-	var server *pgconn.PgError
-	if errors.As(err, &server) && server.Code == "26000" {
-		c.forget() // somebody deallocated it, and surely not it alone
-	} else {
-		c.drop(s) // cached plan must not change result type
+	u.path = u.tasks[0].path
+	u.together = !u.writes || x.call.Tx.Rollback && !u.scripted() || u.together && !checks
+	return u, first, nil
+}
+
+// scripted reports whether a statement is a text of several statements, which goes to the
+// server by itself.
+func (u *unit) scripted() bool {
+	for _, t := range u.tasks {
+		if t.script.statements > 1 {
+			return true
+		}
 	}
-	return true
+	return false
+}
+
+// run runs the unit on a connection, and on a replica if it may. The error is of the
+// statement whose index is returned.
+func (u *unit) run(primary bool) (failed int, err error) {
+	if !primary && !u.writes {
+		if u.c = u.db.acquireReplica(u.ctx, u.call.MinPosition); u.c != nil {
+			u.replica = u.c.replica
+		}
+	}
+	if u.c == nil {
+		if u.c, err = u.db.acquire(u.ctx); err != nil {
+			return u.tasks[0].index, err
+		}
+	}
+	defer u.c.release()
+	for _, t := range u.tasks {
+		if t.s.Verb == sdk.SQL && (!t.script.plain || t.script.statements > 1) {
+			u.c.touched = true
+			defer u.db.catalogues.expire()
+		}
+	}
+	if t := u.tasks[0]; u.alone() {
+		return t.index, u.runAlone(t)
+	}
+	u.pipeline = &pipeline{c: u.c, readOnly: !u.writes, utc: u.utc(), failed: u.tasks[0].index}
+	if err = u.transaction(); err != nil {
+		u.outdated = u.pipeline.outdated
+		return u.pipeline.failed, err
+	}
+	return 0, nil
+}
+
+// utc reports whether times are shown in UTC inside the transaction.
+func (u *unit) utc() bool {
+	zone := u.call.Session.TimeZone
+	for _, p := range u.call.Session.Settings {
+		if strings.EqualFold(p.Name, "timezone") {
+			zone = p.Value
+		}
+	}
+	if zone != "" {
+		return isUTC(zone)
+	}
+	return u.c.utc()
+}
+
+// transaction runs the statements between BEGIN and COMMIT, in one round trip if all are
+// prepared and nothing has to be known before COMMIT.
+func (u *unit) transaction() error {
+	switch {
+	case u.held && u.writes:
+		u.rows.Hold()
+	case u.held:
+		u.rows.HoldRead()
+	}
+	if err := u.begin(); err != nil {
+		return err
+	}
+	for _, t := range u.tasks {
+		if err := u.add(t); err != nil {
+			return err
+		}
+	}
+	if u.call.Result.SQLHeaders {
+		if err := u.pipeline.add(u.headersStep()); err != nil {
+			return err
+		}
+	}
+	if u.together {
+		if err := u.end(); err != nil {
+			return err
+		}
+	}
+	if err := unlessCapped(u.pipeline.flush()); err != nil {
+		return err
+	}
+	if err := u.expect(); err != nil {
+		return err
+	}
+	if !u.together {
+		if err := u.end(); err != nil {
+			return err
+		}
+		if err := u.pipeline.flush(); err != nil {
+			return err
+		}
+	}
+	u.execution.written = u.written || u.writes && !u.call.Tx.Rollback
+	return u.rows.Release()
+}
+
+// begin adds BEGIN and the session's settings.
+func (u *unit) begin() error {
+	tx := u.call.Tx
+	for _, t := range u.tasks {
+		if tx.Isolation != sdk.IsolationDefault {
+			break
+		}
+		tx.Isolation = t.isolation
+	}
+	if err := u.pipeline.add(&step{text: beginText(tx.Isolation, tx.ReadOnly || !u.writes, tx.Deferrable), prepared: true}); err != nil {
+		return err
+	}
+	settings := settingsOf(&u.call.Session, u.path)
+	if len(settings) == 0 {
+		return nil
+	}
+	s := settingsStep(settings)
+	s.changes = u.call.Session.Role != "" || u.path != ""
+	return u.pipeline.add(s)
+}
+
+// end adds the end of the transaction.
+func (u *unit) end() error {
+	p := u.pipeline
+	if u.call.Tx.Rollback && u.writes {
+		if err := p.add(&step{text: "set constraints all immediate"}); err != nil {
+			return err
+		}
+		return p.add(&step{text: "rollback", prepared: true})
+	}
+	if err := p.add(&step{text: "commit", prepared: true, commits: u.writes}); err != nil {
+		return err
+	}
+	if !u.writes || len(u.db.replicas) == 0 {
+		return nil
+	}
+	return p.add(&step{text: positionSQL, prepared: true, read: u.readPosition})
+}
+
+const positionSQL = "select pg_catalog.pg_current_wal_insert_lsn()"
+
+func (u *unit) readPosition(r *result) error {
+	if r.more {
+		u.rows.Tail.Position = string(r.rr.Values()[0])
+	}
+	return nil
+}
+
+// add adds a statement with what it needs before it.
+func (u *unit) add(t *task) error {
+	p := u.pipeline
+	if t.path != u.path {
+		u.path = t.path
+		s := &step{text: "set local search_path to default"}
+		if t.path != "" {
+			s = settingsStep([]sdk.Pair{{Name: "search_path", Value: t.path}})
+		}
+		s.index, s.changes = t.index, true
+		if err := p.add(s); err != nil {
+			return err
+		}
+	}
+	if len(t.settings) > 0 {
+		s := settingsStep(t.settings)
+		s.index = t.index
+		if err := p.add(s); err != nil {
+			return err
+		}
+	}
+	session := sessionKey(u.call.Session.Role, u.path)
+	main := &step{
+		text: t.query.Text, args: t.query.Args, prepared: t.prepared, session: session, hidden: t.hidden, index: t.index,
+		sql: t.s.Verb == sdk.SQL, changes: t.s.Verb == sdk.SQL && !t.script.plain,
+		read: func(r *result) error { return u.answer(t, r) },
+		done: func(tag pgconn.CommandTag) error { return u.answered(t, tag) },
+	}
+	switch {
+	case t.s.Explain != nil:
+		return u.addExplain(t, main)
+	case t.script.statements > 1:
+		return u.script(t)
+	case t.query.Count != nil:
+		if err := u.addCounts(t, session); err != nil || t.s.Verb == sdk.Count {
+			return err
+		}
+	}
+	return p.add(main)
 }

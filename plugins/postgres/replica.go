@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/athena-gateway/athena/sdk"
+)
+
+// replica is a streaming replica of the primary.
+type replica struct {
+	*server
+	shunned atomic.Int64 // until when it is left out, in nanoseconds since 1970
+}
+
+const (
+	// shunTime is how long a replica that fails is left out.
+	shunTime = 5 * time.Second
+	// replicaPoll is how often a replica is asked how far it is.
+	replicaPoll = 5 * time.Millisecond
+)
+
+// openReplicas makes the replicas' pools. That one cannot be reached is found out, and
+// forgiven, when it is asked.
+func (db *database) openReplicas(ctx context.Context, config *Config) error {
+	for _, uri := range config.Replicas {
+		s, err := newServer(ctx, uri, config, db.caching.Load())
+		if err != nil {
+			return err
+		}
+		db.replicas = append(db.replicas, &replica{server: s})
+	}
+	return nil
+}
+
+// acquireReplica returns a connection to a replica that has reached position, nil if none
+// is fit. "" is any position.
+func (db *database) acquireReplica(ctx context.Context, position string) *conn {
+	now := time.Now()
+	first := db.turn.Add(1)
+	for i := range db.replicas {
+		r := db.replicas[(first+uint64(i))%uint64(len(db.replicas))]
+		if r.shunned.Load() > now.UnixNano() {
+			continue
+		}
+		c, err := db.acquireOf(ctx, r.server)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			r.shun()
+			continue
+		}
+		c.replica = r
+		if position == "" || c.reaches(position, db.replicaWait) {
+			return c
+		}
+		c.release()
+	}
+	return nil
+}
+
+func (r *replica) shun() { r.shunned.Store(time.Now().Add(shunTime).UnixNano()) }
+
+// reaches waits until the replica has replayed the log up to position, at most limit.
+func (c *conn) reaches(position string, limit time.Duration) bool {
+	args := []sdk.Value{{Text: position}}
+	for end := time.Now().Add(limit); ; time.Sleep(replicaPoll) {
+		r, err := c.query(statementKey{text: "select coalesce(pg_catalog.pg_last_wal_replay_lsn() >= $1::pg_catalog.pg_lsn, false)"}, args)
+		if err != nil {
+			return false
+		}
+		reached := r.more && string(r.rr.Values()[0]) == "t"
+		if _, err := r.rr.Close(); err != nil {
+			return false
+		}
+		if reached || time.Now().After(end) || c.ctx.Err() != nil {
+			return reached
+		}
+	}
+}
+
+// onPrimary reports whether a read that failed on a replica is to be asked of the primary:
+// the replica is lost, behind in the schema, or gave way to replication.
+func onPrimary(err error) bool {
+	var e *sdk.Error
+	return errors.As(err, &e) && (e.Kind == sdk.Unavailable || e.Code == "40001" || e.Code == "40P01" || isMiss(e))
+}
+
+// checkPosition refuses a text that is no position.
+func checkPosition(position string) error {
+	high, low, ok := strings.Cut(position, "/")
+	if ok && isHex32(high) && isHex32(low) || position == "" {
+		return nil
+	}
+	return sdk.E(sdk.Invalid, "invalid_position", "the replication position is not one that this backend gave out").
+		WithHint("it reads 16/B374D848: send it as it came with the answer of a write")
+}
+
+func isHex32(s string) bool {
+	_, err := strconv.ParseUint(s, 16, 32)
+	return err == nil && s[0] != '+'
+}
