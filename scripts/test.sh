@@ -17,6 +17,13 @@ command -v "${compiler%% *}" >/dev/null || scripts/install-debian.sh gcc libc6-d
 	exit 1
 }
 scripts/postgres-bin.sh 18 >/dev/null # now, for it may have to be fetched
+server=$(scripts/postgres-bin.sh)
+major=$("$server/postgres" --version | sed 's/.*) \([0-9]*\).*/\1/')
+[ -e "/usr/share/postgresql/$major/extension/postgis.control" ] ||
+	scripts/install-debian.sh "postgresql-$major-postgis-3" "postgresql-$major-postgis-3-scripts" || {
+	echo "the tests need PostGIS 3 for PostgreSQL $major: install it" >&2
+	exit 1
+}
 
 export CGO_ENABLED=1 # its default is 0 on a machine that had no compiler when Go was set up
 # Vet is a part of scripts/lint.sh; here it would cost a cold run half a minute.
