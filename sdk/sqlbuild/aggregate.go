@@ -48,7 +48,11 @@ func (b *builder) aggregate(item *sdk.Item) {
 			WithHint("use one of count, sum, avg, min, max"))
 		return
 	}
-	rows := item.Column.Name == "" && item.Aggregate == "count"
+	rows := item.Column.Name == ""
+	if rows && item.Aggregate != "count" {
+		b.invalid("invalid_aggregate", "the aggregate %s needs a column", item.Aggregate)
+		return
+	}
 	var o operand
 	if !rows {
 		var ok bool

@@ -1,7 +1,10 @@
 package sqlbuild
 
 import (
+	"strconv"
 	"strings"
+
+	"github.com/athena-gateway/athena/sdk"
 )
 
 // castType is what a type name of the allowlist means.
@@ -33,20 +36,47 @@ var casts = map[string]castType{
 	"bytea":       {"bytea", "BLOB", ClassBytes},
 }
 
-// cast finds a type name in the allowlist; "" is the zero castType.
+// cast finds what a type name means; "" is the zero castType. A name that is not in the
+// allowlist is any type of a PostgreSQL database, quoted: the server refuses those that
+// it does not have.
 func (b *builder) cast(name string) castType {
+	if c, ok := listedCast(name); ok {
+		return c
+	}
+	if !b.d.sqlite {
+		if c, ok := parseType(name); ok {
+			return c
+		}
+	}
+	b.unknownCast(name)
+	return castType{}
+}
+
+// lenientCast is cast for lenient comparisons, which know the allowlist only: they look
+// at the type to read the value.
+func (b *builder) lenientCast(name string) castType {
+	c, ok := listedCast(name)
+	if !ok {
+		b.unknownCast(name)
+	}
+	return c
+}
+
+func listedCast(name string) (castType, bool) {
 	if name == "" {
-		return castType{}
+		return castType{}, true
 	}
 	c, ok := casts[name]
 	if !ok {
 		c, ok = casts[strings.ToLower(strings.TrimSpace(name))]
 	}
-	if !ok {
-		b.invalid("invalid_cast", "%q is not a type to cast to; use one of text, uuid, int, integer, bigint, smallint, boolean, bool, "+
-			"numeric, float, double, real, json, jsonb, date, time, timestamp, timestamptz, bytea", name)
-	}
-	return c
+	return c, ok
+}
+
+func (b *builder) unknownCast(name string) {
+	b.fail(sdk.E(sdk.Invalid, "invalid_cast", strconv.Quote(name)+" is not a type to cast to").
+		WithHint("use one of text, uuid, int, integer, bigint, smallint, boolean, bool, numeric, float, double, real, json, jsonb, " +
+			"date, time, timestamp, timestamptz, bytea"))
 }
 
 // casted writes what write writes, cast to c. The zero castType casts nothing.

@@ -105,7 +105,11 @@ func (b *builder) compare(f *sdk.Filter) {
 		b.relationTest(f)
 		return
 	}
-	c := comparison{Filter: f, columnCast: b.cast(f.ColumnCast), valueCast: b.cast(f.ValueCast)}
+	cast := b.cast
+	if f.Compare == sdk.Lenient {
+		cast = b.lenientCast
+	}
+	c := comparison{Filter: f, columnCast: cast(f.ColumnCast), valueCast: cast(f.ValueCast)}
 	c.operand, _ = b.operand(&f.Column)
 	if b.err != nil {
 		return

@@ -59,7 +59,12 @@ func (c *comparison) read(v *sdk.Value) reading {
 			return asText
 		}
 		return asColumn
-	case sdk.Contains, sdk.Contained:
+	case sdk.FTS, sdk.PlainFTS, sdk.PhraseFTS, sdk.WebFTS: // of text and JSON
+		if c.class != ClassText && c.class != ClassJSON {
+			return asText
+		}
+		return asColumn
+	case sdk.Contains, sdk.Contained, sdk.Overlaps, sdk.StrictLeft, sdk.StrictRght, sdk.NotRight, sdk.NotLeft, sdk.Adjacent:
 		if c.class == ClassJSON && c.typ == "json" {
 			return asJSONB
 		}

@@ -35,6 +35,35 @@ func postgresOperator(o sdk.Operator) string {
 		return " @> "
 	case sdk.Contained:
 		return " <@ "
+	case sdk.Overlaps:
+		return " && "
+	case sdk.StrictLeft:
+		return " << "
+	case sdk.StrictRght:
+		return " >> "
+	case sdk.NotRight:
+		return " &< "
+	case sdk.NotLeft:
+		return " &> "
+	case sdk.Adjacent:
+		return " -|- "
+	default:
+		return ""
+	}
+}
+
+// searchFunction is the function that reads a full-text operator's value, "" for other
+// operators.
+func searchFunction(o sdk.Operator) string {
+	switch o {
+	case sdk.FTS:
+		return "to_tsquery"
+	case sdk.PlainFTS:
+		return "plainto_tsquery"
+	case sdk.PhraseFTS:
+		return "phraseto_tsquery"
+	case sdk.WebFTS:
+		return "websearch_to_tsquery"
 	default:
 		return ""
 	}
@@ -42,6 +71,10 @@ func postgresOperator(o sdk.Operator) string {
 
 // comparePostgres writes column operator argument.
 func (b *builder) comparePostgres(c *comparison) {
+	if function := searchFunction(c.Operator); function != "" {
+		b.search(c, function)
+		return
+	}
 	operator := postgresOperator(c.Operator)
 	if operator == "" {
 		b.unsupported("operator", "the operator "+string(c.Operator))
@@ -74,6 +107,38 @@ func (b *builder) comparePostgres(c *comparison) {
 	}
 	b.bind(sdk.Value{Hint: sdk.String, Text: c.list(func(*sdk.Value) bool { return true }, as)})
 	b.valueCast(c, as, "[]")
+	b.write(")")
+}
+
+// search writes a full-text search. What is no tsvector is made one in the language of
+// the query.
+func (b *builder) search(c *comparison, function string) {
+	language := 0 // the argument
+	call := func(function string) {
+		b.write(function)
+		b.write("(")
+		if c.Language == "" {
+			return
+		}
+		if language == 0 {
+			b.bind(sdk.Value{Hint: sdk.String, Text: c.Language})
+			language = len(b.args)
+		} else {
+			b.placeholder(language)
+		}
+		b.write("::regconfig, ")
+	}
+	if c.class == ClassTSVector {
+		b.left(c, asColumn)
+	} else {
+		call("to_tsvector")
+		b.left(c, c.read(&c.Values[0]))
+		b.write(")")
+	}
+	b.write(" @@ ")
+	call(function)
+	b.bind(c.Values[0])
+	b.valueCast(c, asColumn, "")
 	b.write(")")
 }
 

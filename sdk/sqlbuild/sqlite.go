@@ -97,8 +97,14 @@ func (b *builder) inSQLite(c *comparison) {
 }
 
 // argument is the value that a comparison binds: booleans are 1 and 0 where the column
-// holds such, texts where it holds text.
+// holds such, texts where it holds text. A place in JSON holds JSON text.
 func (c *comparison) argument(v sdk.Value) sdk.Value {
+	if c.class == ClassJSON && len(c.operand.path) > 0 && c.columnCast.sqlite == "" && v.Hint != sdk.Null {
+		if c.Compare == sdk.Lenient {
+			v.Text = jsonText(v)
+		}
+		v.Hint = sdk.String
+	}
 	return sqliteValue(v, c.class)
 }
 
