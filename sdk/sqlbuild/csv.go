@@ -2,6 +2,7 @@ package sqlbuild
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -35,8 +36,8 @@ func (f csvField) null() bool { return !f.quoted && string(f.text) == "NULL" }
 // what is wrong in the record's line.
 func (r *csvReader) record(fields []csvField) ([]csvField, error) {
 	fields = fields[:0]
-	for end := lineEnd(r.rest); len(r.rest) > 0 && end == 0; end = lineEnd(r.rest) {
-		r.skipLineEnd(0)
+	for len(r.rest) > 0 && atLineEnd(r.rest) {
+		r.skipLineEnd()
 	}
 	r.line = r.next
 	for len(r.rest) > 0 {
@@ -49,7 +50,7 @@ func (r *csvReader) record(fields []csvField) ([]csvField, error) {
 			break
 		}
 		if r.rest[0] != ',' {
-			r.skipLineEnd(0)
+			r.skipLineEnd()
 			break
 		}
 		if r.rest = r.rest[1:]; len(r.rest) == 0 {
@@ -59,27 +60,18 @@ func (r *csvReader) record(fields []csvField) ([]csvField, error) {
 	return fields, nil
 }
 
-// lineEnd is where the first line of b ends, before its CRLF, LF or a last CR.
-func lineEnd(b []byte) int {
-	end := bytes.IndexByte(b, '\n')
-	if end < 0 {
-		end = len(b)
+// atLineEnd reports whether b begins with CRLF or LF, or is at its end but for a last CR.
+func atLineEnd(b []byte) bool {
+	if len(b) > 0 && b[0] == '\r' {
+		b = b[1:]
+		return len(b) == 0 || b[0] == '\n'
 	}
-	if end > 0 && b[end-1] == '\r' {
-		end--
-	}
-	return end
+	return len(b) == 0 || b[0] == '\n'
 }
 
-// skipLineEnd goes behind the line end at i.
-func (r *csvReader) skipLineEnd(i int) {
-	if i < len(r.rest) && r.rest[i] == '\r' {
-		i++
-	}
-	if i < len(r.rest) && r.rest[i] == '\n' {
-		i++
-	}
-	r.rest = r.rest[i:]
+// skipLineEnd goes behind the line end that rest begins with.
+func (r *csvReader) skipLineEnd() {
+	r.rest = bytes.TrimPrefix(bytes.TrimPrefix(r.rest, []byte{'\r'}), []byte{'\n'})
 	r.next++
 }
 
@@ -88,15 +80,14 @@ func (r *csvReader) field() (csvField, error) {
 	if len(r.rest) > 0 && r.rest[0] == '"' {
 		return r.quotedField()
 	}
-	end := lineEnd(r.rest)
-	if comma := bytes.IndexByte(r.rest[:end], ','); comma >= 0 {
-		end = comma
+	end := 0
+	for ; !atLineEnd(r.rest[end:]) && r.rest[end] != ','; end++ {
+		if r.rest[end] == '"' {
+			return csvField{}, errors.New("a quote inside of a field without quotes")
+		}
 	}
 	f := csvField{text: r.rest[:end]}
 	r.rest = r.rest[end:]
-	if bytes.IndexByte(f.text, '"') >= 0 {
-		return f, fmt.Errorf("a quote inside of a field without quotes")
-	}
 	return f, nil
 }
 
@@ -105,25 +96,25 @@ func (r *csvReader) quotedField() (csvField, error) {
 	for r.rest = r.rest[1:]; ; r.rest = r.rest[1:] {
 		quote := bytes.IndexByte(r.rest, '"')
 		if quote < 0 {
-			return f, fmt.Errorf("a quote that does not end")
+			return f, errors.New("a quote that does not end")
 		}
 		part := r.rest[:quote]
 		r.next += bytes.Count(part, []byte{'\n'})
 		r.rest = r.rest[quote+1:]
 		doubled := len(r.rest) > 0 && r.rest[0] == '"'
 		switch {
-		case f.text == nil && !doubled:
+		case doubled:
+			f.text = append(append(f.text, part...), '"')
+			continue
+		case f.text == nil:
 			f.text = part // the usual case: nothing to join
 		default:
-			f.text = append(slices.Clip(f.text), part...)
+			f.text = append(f.text, part...)
 		}
-		if !doubled {
-			break
-		}
-		f.text = append(f.text, '"')
+		break
 	}
-	if len(r.rest) > 0 && r.rest[0] != ',' && lineEnd(r.rest) != 0 {
-		return f, fmt.Errorf("text behind the quotes of a field")
+	if !atLineEnd(r.rest) && r.rest[0] != ',' {
+		return f, errors.New("text behind the quotes of a field")
 	}
 	return f, nil
 }

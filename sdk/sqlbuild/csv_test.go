@@ -1,0 +1,119 @@
+package sqlbuild
+
+import (
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/athena-gateway/athena/sdk"
+)
+
+// readCSV reads all records as texts, <null> for null.
+func readCSV(payload []byte) (records [][]string, err error) {
+	r := newCSVReader(payload)
+	for {
+		fields, err := r.record(nil)
+		if err != nil || len(fields) == 0 {
+			return records, err
+		}
+		record := make([]string, len(fields))
+		for i, f := range fields {
+			if record[i] = string(f.text); f.null() {
+				record[i] = "<null>"
+			}
+		}
+		records = append(records, record)
+	}
+}
+
+func TestReadCSV(t *testing.T) {
+	for payload, want := range map[string][][]string{
+		"a,b\n1,2\n":                {{"a", "b"}, {"1", "2"}},
+		"a,b\r\n1,2":                {{"a", "b"}, {"1", "2"}},
+		"\ufeffa\nx":                {{"a"}, {"x"}},
+		"a,b\n\n\r\n,\n":            {{"a", "b"}, {"", ""}},
+		"a\n\"\"\n":                 {{"a"}, {""}},
+		"a\nNULL\n\"NULL\"\nnull\n": {{"a"}, {"<null>"}, {"NULL"}, {"null"}},
+		"a\n\"x\"\"y\"\"\"\n":       {{"a"}, {`x"y"`}},
+		"a,b\n\"1,\r\n2\",3":        {{"a", "b"}, {"1,\r\n2", "3"}},
+		"a,b\n x , y":               {{"a", "b"}, {" x ", " y"}},
+		"a,b\n1,":                   {{"a", "b"}, {"1", ""}},
+		"a\rb\n":                    {{"a\rb"}},
+	} {
+		records, err := readCSV([]byte(payload))
+		if err != nil {
+			t.Errorf("%q: %v", payload, err)
+		}
+		if diff := cmp.Diff(want, records); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", payload, diff)
+		}
+	}
+}
+
+func TestInvalidCSV(t *testing.T) {
+	for _, c := range []struct{ payload, reason, message string }{
+		{"", "invalid_csv", "line 1 of the CSV: there is no header"},
+		{"id,name\n1,a\n\n2\n", "invalid_csv", "line 4 of the CSV: the header has 2 fields, but this line has 1"},
+		{"id,name\n1,\"a\nb\"\n2,b,c\n", "invalid_csv", "line 4 of the CSV: the header has 2 fields, but this line has 3"},
+		{"id,name\n1,a\"b\n", "invalid_csv", "line 2 of the CSV: a quote inside"},
+		{"id,name\n1,\"a\"b\n", "invalid_csv", "line 2 of the CSV: text behind"},
+		{"id,name\n1,a\n2,\"b\n", "invalid_csv", "line 3 of the CSV: a quote that does not end"},
+		{"id,\"\n", "invalid_csv", "line 1 of the CSV: a quote that does not end"},
+		{"id,id\n1,2\n", "invalid_csv", `line 1 of the CSV: the header has the column "id" twice`},
+		{"id,nmae\n1,2\n", "undefined_column", `column "nmae"`},
+	} {
+		for _, d := range []*Dialect{Postgres, SQLite} {
+			_, err := build(d, &sdk.Statement{Verb: sdk.Insert, Rows: sdk.Rowset{Format: sdk.RowsCSV, Payload: []byte(c.payload)}}, items())
+			var e *sdk.Error
+			if !errors.As(err, &e) || e.Kind != sdk.Invalid || e.Reason != c.reason || !strings.HasPrefix(e.Message, c.message) || e.Hint == "" {
+				t.Errorf("%s, %q: got %v, want %s", d.name, c.payload, err, c.message)
+			}
+		}
+	}
+}
+
+// FuzzCSV holds the reader to encoding/csv, which turns a CRLF in quotes into LF.
+func FuzzCSV(f *testing.F) {
+	for _, s := range []string{"", "a,b\r\n1,2\r\n", "a\n\"x\"\"\n\ny\"\n", "\"a\"b", "a\"", "\"", "\"a\"\r", "\r\n\r", ",\n,", "\r\r\n", "a,\"b\r\nc\"\r\n", "NULL,\"NULL\""} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		if bytes.HasPrefix(payload, []byte("\ufeff")) {
+			return
+		}
+		theirs := csv.NewReader(bytes.NewReader(payload))
+		theirs.FieldsPerRecord = -1
+		ours := newCSVReader(payload)
+		for {
+			want, wantErr := theirs.Read()
+			fields, err := ours.record(nil)
+			if wantErr == io.EOF {
+				want, wantErr = nil, nil
+			}
+			if (wantErr != nil) != (err != nil) {
+				t.Fatalf("got the error %v, want %v", err, wantErr)
+			}
+			if err != nil {
+				return
+			}
+			var got []string
+			for _, f := range fields {
+				got = append(got, strings.ReplaceAll(string(f.text), "\r\n", "\n"))
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Fatal(diff)
+			}
+			if len(fields) == 0 {
+				return
+			}
+			if line, _ := theirs.FieldPos(0); line != ours.line {
+				t.Fatalf("the record is in line %d, want %d", ours.line, line)
+			}
+		}
+	})
+}
