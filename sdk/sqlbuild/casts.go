@@ -40,43 +40,35 @@ var casts = map[string]castType{
 // allowlist is any type of a PostgreSQL database, quoted: the server refuses those that
 // it does not have.
 func (b *builder) cast(name string) castType {
+	if name == "" {
+		return castType{}
+	}
+	return b.castTo(name, sdk.Strict)
+}
+
+// castTo is cast for comparisons. Lenient ones know the allowlist only: they look at the
+// type to read the value.
+func (b *builder) castTo(name string, compare sdk.Compare) castType {
 	if c, ok := listedCast(name); ok {
 		return c
 	}
-	if !b.d.sqlite {
+	if !b.d.sqlite && compare == sdk.Strict {
 		if c, ok := parseType(name); ok {
 			return c
 		}
 	}
-	b.unknownCast(name)
+	b.fail(sdk.E(sdk.Invalid, "invalid_cast", strconv.Quote(name)+" is not a type to cast to").
+		WithHint("use one of text, uuid, int, integer, bigint, smallint, boolean, bool, numeric, float, double, real, json, jsonb, " +
+			"date, time, timestamp, timestamptz, bytea"))
 	return castType{}
 }
 
-// lenientCast is cast for lenient comparisons, which know the allowlist only: they look
-// at the type to read the value.
-func (b *builder) lenientCast(name string) castType {
-	c, ok := listedCast(name)
-	if !ok {
-		b.unknownCast(name)
-	}
-	return c
-}
-
 func listedCast(name string) (castType, bool) {
-	if name == "" {
-		return castType{}, true
-	}
 	c, ok := casts[name]
 	if !ok {
 		c, ok = casts[strings.ToLower(strings.TrimSpace(name))]
 	}
 	return c, ok
-}
-
-func (b *builder) unknownCast(name string) {
-	b.fail(sdk.E(sdk.Invalid, "invalid_cast", strconv.Quote(name)+" is not a type to cast to").
-		WithHint("use one of text, uuid, int, integer, bigint, smallint, boolean, bool, numeric, float, double, real, json, jsonb, " +
-			"date, time, timestamp, timestamptz, bytea"))
 }
 
 // casted writes what write writes, cast to c. The zero castType casts nothing.

@@ -55,16 +55,17 @@ func (b *builder) uncolumned(l *level) {
 	if !b.relate(l.selection) {
 		return
 	}
-	b.write("SELECT ")
-	switch {
-	case l.selection.Distinct:
-		b.write("DISTINCT ")
-		b.items(l.selection, b.scope.alias)
-	case aggregated(l.selection):
-		b.items(l.selection, b.scope.alias)
-	default:
-		b.write("1")
+	if !l.selection.Distinct && !aggregated(l.selection) {
+		b.write("SELECT 1 FROM ")
+		b.from(l)
+		b.conditions(l)
+		return
 	}
+	b.write("SELECT ")
+	if l.selection.Distinct {
+		b.write("DISTINCT ")
+	}
+	b.items(l.selection, b.scope.alias)
 	b.source(l)
 	b.conditions(l)
 	b.group()

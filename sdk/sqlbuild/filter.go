@@ -105,12 +105,14 @@ func (b *builder) compare(f *sdk.Filter) {
 		b.relationTest(f)
 		return
 	}
-	cast := b.cast
-	if f.Compare == sdk.Lenient {
-		cast = b.lenientCast
-	}
-	c := comparison{Filter: f, columnCast: cast(f.ColumnCast), valueCast: cast(f.ValueCast)}
+	c := comparison{Filter: f}
 	c.operand, _ = b.operand(&f.Column)
+	if f.ColumnCast != "" {
+		c.columnCast = b.castTo(f.ColumnCast, f.Compare)
+	}
+	if f.ValueCast != "" {
+		c.valueCast = b.castTo(f.ValueCast, f.Compare)
+	}
 	if b.err != nil {
 		return
 	}
