@@ -146,6 +146,7 @@ var classes = map[string]struct {
 	"25": {sdk.Invalid, "invalid_transaction_state"},
 	"26": {sdk.Invalid, "invalid_statement_name"},
 	"28": {sdk.Unauthenticated, "authentication_failed"},
+	"2D": {sdk.Invalid, "invalid_transaction_termination"},
 	"2B": {sdk.Conflict, "dependent_objects_exist"},
 	"34": {sdk.Invalid, "invalid_cursor_name"},
 	"40": {sdk.Conflict, "transaction_rollback"},
