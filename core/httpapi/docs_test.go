@@ -27,7 +27,8 @@ func TestDocumentation(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
-	config := `{"database":"docs","tables":{"users":"id int key auto, name text required, email text unique, level int"}}`
+	config := `{"database":"docs","tables":{"users":"id int key auto, name text required, email text unique, level int",
+		"orders":"id int key auto, user_id int references users(id), total number"}}`
 	if _, err := remote.OpenInstance(context.Background(), "docs", 1, json.RawMessage(config)); err != nil {
 		t.Fatal(err)
 	}
@@ -47,6 +48,9 @@ func TestDocumentation(t *testing.T) {
 	})
 	if status, answer := s.call(t, "PUT", "/gateway/insert", `{"table_name":"users","insert_body":[
 		{"name":"Ada","email":"ada@example.com","level":10},{"name":"Bob","level":3},{"name":"Cleo","email":"cleo@example.com","level":7}]}`); status != 200 {
+		t.Fatal(answer)
+	}
+	if status, answer := s.call(t, "PUT", "/gateway/insert", `{"table_name":"orders","insert_body":[{"user_id":1,"total":12.5},{"user_id":1,"total":3},{"user_id":3,"total":8}]}`); status != 200 {
 		t.Fatal(answer)
 	}
 	examples := regexp.MustCompile("(?s)```http\n(\\S+) (\\S+)\n(.*?)```\n```json (\\d+)\n(.*?)```").FindAllStringSubmatch(string(page), -1)
