@@ -11,6 +11,7 @@ type list struct {
 	// naming is the policy for the names of a relation's columns. Those of the statement's
 	// own are left to the caller.
 	naming sdk.Naming
+	placed bool // columns are named by their places instead, for the parent to pick
 	// compared says that rows are compared with each other, by DISTINCT or GROUP BY: values
 	// without equality are selected as jsonb. grouped says that it is by GROUP BY.
 	compared, grouped bool
@@ -21,12 +22,10 @@ type list struct {
 }
 
 // list is the select list that columns of the scope go to.
-func (b *builder) list() *list {
-	if b.scope.into != nil {
-		return b.scope.into
-	}
-	return &b.scope.list
-}
+func (b *builder) list() *list { return b.scope.target() }
+
+// renames reports whether columns do not keep their own names.
+func (l *list) renames() bool { return l.placed || l.naming != sdk.NamesAsIs }
 
 // output begins a column of the select list, which a level that is grouped groups by
 // unless it is an aggregate.
@@ -43,15 +42,19 @@ func (b *builder) output(aggregate bool) {
 
 // as names the column that has just been written.
 func (b *builder) as(name string) {
+	l := b.list()
+	if name = sdk.Rename(name, l.naming); l.placed {
+		name = place(l.columns - 1)
+	}
 	b.write(" AS ")
-	b.quote(sdk.Rename(name, b.list().naming))
+	b.quote(name)
 }
 
 // items writes the select list of a level. star qualifies a star; "" leaves it bare.
 func (b *builder) items(selection *sdk.Selection, star string) {
 	l := &b.scope.list
 	grouped := aggregated(selection)
-	*l = list{naming: l.naming, grouped: grouped, compared: grouped || selection.Distinct, bucket: selection.Bucket}
+	*l = list{naming: l.naming, placed: l.placed, grouped: grouped, compared: grouped || selection.Distinct, bucket: selection.Bucket}
 	b.entries(selection, star)
 	if l.columns == 0 && b.d.sqlite {
 		b.unsupported("empty_selection", "rows of no columns")
@@ -89,7 +92,7 @@ func (b *builder) entries(selection *sdk.Selection, star string) {
 func (b *builder) star(qualifier string) {
 	l := b.list()
 	columns := b.scope.table.Columns
-	bare := !l.grouped && l.naming == sdk.NamesAsIs
+	bare := !l.grouped && !l.renames()
 	for i := range columns {
 		c := &columns[i]
 		wrap, _ := b.wrapping(c.AsJSON, c.Class, c.Type)
@@ -159,7 +162,7 @@ func (b *builder) selected(c *Column, cast castType, alias string, _ bool) {
 	switch {
 	case alias != "":
 		b.as(alias)
-	case b.d.sqlite || cast.postgres != "" || wrap != "" || b.list().naming != sdk.NamesAsIs:
+	case b.d.sqlite || cast.postgres != "" || wrap != "" || b.list().renames():
 		b.as(c.Name)
 	}
 }
@@ -169,7 +172,7 @@ func (b *builder) wrapping(asJSON bool, class Class, typ string) (before, behind
 	compared := b.list().compared
 	switch {
 	case b.d.sqlite:
-	case asJSON && (b.o.Format == sdk.FormatCSV || b.o.Format == sdk.FormatRaw):
+	case asJSON && (b.o.Format == sdk.FormatCSV || b.o.Format == sdk.FormatRaw || b.o.Format == sdk.FormatGeoJSON):
 	case compared && (asJSON || class == ClassJSON && typ != "jsonb"): // json has no equality
 		return "to_jsonb(", ")"
 	case asJSON:
@@ -209,14 +212,7 @@ func (b *builder) order(terms []sdk.Order) {
 		case bucket != nil && sameColumn(&bucket.Column, &term.Column):
 			b.write("1")
 		default:
-			o, ok := b.operand(&term.Column)
-			if !ok {
-				return
-			}
-			b.reference(&o)
-			if !b.d.sqlite && o.class == ClassJSON && o.typ != "jsonb" { // json has no order
-				b.write("::jsonb")
-			}
+			b.sortKey(&term.Column)
 		}
 		if term.Descending {
 			b.write(" DESC")
@@ -227,6 +223,18 @@ func (b *builder) order(terms []sdk.Order) {
 		case sdk.NullsLast:
 			b.write(" NULLS LAST")
 		}
+	}
+}
+
+// sortKey writes what a term sorts by.
+func (b *builder) sortKey(ref *sdk.Column) {
+	o, ok := b.operand(ref)
+	if !ok {
+		return
+	}
+	b.reference(&o)
+	if !b.d.sqlite && o.class == ClassJSON && o.typ != "jsonb" { // json has no order
+		b.write("::jsonb")
 	}
 }
 

@@ -11,12 +11,16 @@ type level struct {
 	limit, offset *int64
 	// from writes what stands behind FROM, under the scope's alias; nil: the table itself.
 	from func()
-	// join writes the condition that ties a relation's rows to those of its parent; nil: none.
-	join func()
+	// related is the relation whose level it is; nil: the statement's own.
+	related *related
+	// writes says that the level chooses rows to be written: what is returned of them has
+	// no say in it.
+	writes bool
 }
 
 func levelOf(s *sdk.Statement) *level {
-	return &level{selection: &s.Selection, key: s.Key, filter: s.Filter, order: s.Order, limit: s.Limit, offset: s.Offset}
+	return &level{selection: &s.Selection, key: s.Key, filter: s.Filter, order: s.Order, limit: s.Limit, offset: s.Offset,
+		writes: s.Verb == sdk.Update || s.Verb == sdk.Delete}
 }
 
 // query writes a level's SELECT from the scope's table.
@@ -41,53 +45,61 @@ func (b *builder) counting(l *level) {
 	if !b.relate(l.selection) {
 		return
 	}
+	b.write("SELECT count(*)")
 	grouped := l.selection.Distinct || aggregated(l.selection)
-	b.write("SELECT count(*) FROM ")
-	if grouped {
-		b.write("(SELECT ")
-		if l.selection.Distinct {
-			b.write("DISTINCT ")
-		}
-		b.items(l.selection, b.scope.alias)
+	if !grouped {
 		b.write(" FROM ")
+		b.from(l)
+		b.conditions(l)
+		return
 	}
-	b.from(l)
+	b.write(" FROM (SELECT ")
+	if l.selection.Distinct {
+		b.write("DISTINCT ")
+	}
+	b.items(l.selection, b.scope.alias)
+	b.source(l)
 	b.conditions(l)
-	if grouped {
-		b.group()
-		b.write(") AS _")
-	}
+	b.group()
+	b.write(") AS _")
 }
 
-// source writes FROM and what stands behind it.
+// source writes FROM with the joins that the select list needs.
 func (b *builder) source(l *level) {
 	b.write(" FROM ")
 	b.from(l)
+	b.joins(b.scope)
+	b.scope.joined = true
 }
 
+// from writes the tables that a level's rows are made of.
 func (b *builder) from(l *level) {
-	if l.from != nil {
+	switch {
+	case l.from != nil:
 		l.from()
-	} else {
+	case l.related != nil:
+		b.relationFrom(l.related)
+	default:
 		b.table()
 		if b.scope.alias != b.scope.table.Name {
 			b.write(" AS ")
 			b.quote(b.scope.alias)
 		}
 	}
-	b.joins()
 }
 
 // conditions writes a level's WHERE clause, if it has any.
-func (b *builder) conditions(l *level) {
-	word := " WHERE "
+func (b *builder) conditions(l *level) { b.clause(l, " WHERE ") }
+
+// clause writes a level's conditions behind word, nothing if it has none.
+func (b *builder) clause(l *level, word string) {
 	and := func(write func()) {
 		b.write(word)
 		word = " AND "
 		write()
 	}
-	if l.join != nil {
-		and(l.join)
+	if r := l.related; r != nil && (r.function == nil || !r.toMany()) {
+		and(func() { b.tie(r) })
 	}
 	if len(l.key) > 0 {
 		and(func() { b.key(l.key) })
@@ -95,5 +107,7 @@ func (b *builder) conditions(l *level) {
 	if l.filter != nil {
 		and(func() { b.filter(l.filter, 1) })
 	}
-	b.innerConditions(and)
+	if !l.writes {
+		b.innerConditions(and)
+	}
 }

@@ -6,8 +6,7 @@
 //
 // Every value is a bound argument and every identifier is quoted; what the text of a
 // statement looks like depends on its shape only, so that prepared statements can be
-// cached by their text. Relations, JSON paths, aggregates and buckets are refused as
-// Unsupported.
+// cached by their text. What a database cannot do is refused as Unsupported.
 package sqlbuild
 
 import (
@@ -106,15 +105,24 @@ func (d *Dialect) Build(c *Catalogue, s *sdk.Statement, o *sdk.ResultOptions) (*
 	if err != nil {
 		return nil, err
 	}
-	b := &builder{d: d, c: c, o: o, scope: &scope{table: t, alias: t.Name}, args: make([]sdk.Value, 0, 8)}
+	// One allocation has room for all that most statements need.
+	room := &struct {
+		builder
+		query Query
+		root  scope
+		args  [4]sdk.Value
+		read  [1]string
+	}{root: scope{table: t, alias: t.Name}}
+	b, q := &room.builder, &room.query
+	b.d, b.c, b.o, b.scope, b.args, b.read = d, c, o, &room.root, room.args[:0], room.read[:0]
 	b.text.Grow(256)
-	q := &Query{}
 	if s.PageToken != "" {
 		b.unsupported("page_token", "page tokens")
 	}
 	switch s.Verb {
 	case sdk.Select:
 		b.query(levelOf(s))
+		b.features(q)
 		q.Rows, q.ReadOnly = true, true
 	case sdk.Count:
 		b.counting(levelOf(s))
@@ -127,14 +135,20 @@ func (d *Dialect) Build(c *Catalogue, s *sdk.Statement, o *sdk.ResultOptions) (*
 	if b.err != nil {
 		return nil, b.err
 	}
-	q.Text, q.Args = b.text.String(), b.args
-	if s.Verb == sdk.Select && s.Count != sdk.CountNone {
-		count := &builder{d: d, c: c, o: o, scope: &scope{table: t, alias: t.Name}}
-		count.counting(levelOf(s))
-		if count.err != nil {
-			return nil, count.err
-		}
-		q.Count = &CountQuery{Text: count.text.String(), Args: count.args}
+	q.Text, q.Args, q.JSON = b.text.String(), b.args, b.scope.list.json
+	switch s.Verb {
+	case sdk.Select, sdk.Count:
+		b.reads(t)
+	case sdk.Insert, sdk.Update, sdk.Delete:
+		q.Written = []string{t.written()}
+	}
+	q.Read = b.read
+	// A Count's own text is the exact one.
+	if s.Verb == sdk.Select && s.Count != sdk.CountNone || s.Verb == sdk.Count && s.Count > sdk.CountExact && !d.sqlite {
+		q.Count, err = d.count(c, s, o, t)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return q, nil
 }
@@ -147,6 +161,12 @@ type scope struct {
 	list  list   // the scope's own select list
 	// into is the list that the scope's columns join, those of a spread relation; nil: list.
 	into *list
+	// The relations of the scope's selection, and the one whose scope it is; nil: the
+	// statement's own.
+	relations []*related
+	of        *related
+	// joined says that the scope's FROM has the joins of its spread relations.
+	joined bool
 }
 
 // builder writes one statement. Its first error stays; what is written after it is
@@ -159,7 +179,9 @@ type builder struct {
 	text  strings.Builder
 	args  []sdk.Value
 	read  []string // see reads
-	err   error
+	// aliases counts the names that were made up for tables.
+	aliases int
+	err     error
 }
 
 func (b *builder) fail(err *sdk.Error) {
