@@ -1,0 +1,119 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/athena-gateway/athena/internal/testenv"
+	"github.com/athena-gateway/athena/sdk"
+)
+
+// TestPooler: behind PgBouncer, which shares its sessions from one transaction to the
+// next, nothing is expected to last.
+func TestPooler(t *testing.T) {
+	uri := testenv.Database(t, sessionSetup, peopleSetup)
+	pooled := testenv.PgBouncer(t, uri)
+	for _, cache := range []string{"auto", "off"} {
+		t.Run(cache, func(t *testing.T) {
+			db := openURI(t, pooled, map[string]any{"statement_cache": cache, "max_connections": 6})
+			if db.caching.Load() {
+				t.Error("statements are kept")
+			}
+			errs := make(chan error, 6)
+			var all sync.WaitGroup
+			for i := range cap(errs) {
+				all.Go(func() { errs <- useConcurrently(t, db, i) })
+			}
+			all.Wait()
+			close(errs)
+			for err := range errs {
+				if err != nil {
+					t.Error(err)
+				}
+			}
+			clean(t, db)
+		})
+	}
+	_, err := tryOpen(t, pooled, map[string]any{"statement_cache": "prepare"})
+	if e := sdk.AsError(err); err == nil || e.Code != "08P01" {
+		t.Errorf("%+v", e)
+	}
+}
+
+// useConcurrently makes calls of all kinds and says what is wrong with an answer.
+func useConcurrently(t *testing.T, db *database, i int) error {
+	user := []string{"ada", "grace"}[i%2]
+	visitor := sdk.Session{Role: "athena_test_visitor", Settings: []sdk.Pair{{Name: "request.user", Value: user}}, SearchPath: []string{"api"}}
+	ids := sqlText("select $1::int[] as a", sdk.Value{Hint: sdk.JSON, Text: fmt.Sprintf("[%d]", i)})
+	for range 20 {
+		for _, test := range []struct {
+			call *sdk.Call
+			want string
+		}{
+			{&sdk.Call{Session: visitor, Statements: []sdk.Statement{sqlText("select owner from notes")}}, fmt.Sprintf(`[{"owner":"%s"}]`, user)},
+			{&sdk.Call{Session: visitor, Statements: []sdk.Statement{ids}}, fmt.Sprintf(`[{"a":[%d]}]`, i)},
+			{&sdk.Call{Statements: []sdk.Statement{ids}}, fmt.Sprintf(`[{"a":[%d]}]`, i)},
+			{&sdk.Call{Statements: []sdk.Statement{{Verb: sdk.Select, Table: table("adults"), Filter: eq("name", "Ada"), Count: sdk.CountExact}}}, `[{"id":1,"name":"Ada"}]`},
+			{&sdk.Call{Tx: sdk.Tx{Rollback: true}, Statements: []sdk.Statement{insertPerson(fmt.Sprint("p", i))}}, fmt.Sprintf(`[{"name":"p%d"}]`, i)},
+		} {
+			answers, err := runCall(t.Context(), db, test.call)
+			if err != nil {
+				return err
+			}
+			if answers[0].body != test.want {
+				return fmt.Errorf("got %s, want %s", answers[0].body, test.want)
+			}
+		}
+	}
+	return nil
+}
+
+// TestPoolerFoundLate: a pooler that takes all parameters shows when a statement that was
+// prepared is not there. No statement is taken for another meanwhile.
+func TestPoolerFoundLate(t *testing.T) {
+	db := openTest(t, map[string]any{"statement_cache": "auto", "max_connections": 1}, peopleSetup)
+	s := sdk.Statement{Verb: sdk.Select, Table: table("adults"), Filter: eq("name", "Ada")}
+	must(t, db, s)
+	for _, call := range []*sdk.Call{
+		{Statements: []sdk.Statement{s}},
+		{Statements: []sdk.Statement{s}, Session: sdk.Session{TimeZone: "UTC"}},
+	} {
+		db.caching.Store(true)
+		mustCall(t, db, call)
+		c, err := db.acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.pg.Exec(t.Context(), "deallocate all").Close(); err != nil { // another session, as it looks
+			t.Fatal(err)
+		}
+		c.release()
+		if got := mustCall(t, db, call)[0].body; got != `[{"id":1,"name":"Ada"}]` || db.caching.Load() {
+			t.Errorf("%s, caching %v", got, db.caching.Load())
+		}
+	}
+	clean(t, db)
+}
+
+// TestWarmup: a server that is slow to take the first connection makes opening fail, in
+// time and with a reason.
+func TestWarmup(t *testing.T) {
+	proxied, proxy := startProxy(t, testenv.Database(t))
+	proxy.freeze()
+	began := time.Now()
+	_, err := tryOpen(t, proxied, map[string]any{"warmup_timeout": int64(150 * time.Millisecond)})
+	var e *sdk.Error
+	if !errors.As(err, &e) || e.Kind != sdk.Unavailable || e.Reason != "connect_failed" || !strings.Contains(e.Message, "warmup_timeout") {
+		t.Errorf("%v", err)
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	proxy.thaw()
+	db := openURI(t, proxied, map[string]any{"warmup_timeout": int64(2 * time.Second), "min_connections": 3})
+	eventually(t, 5*time.Second, "the others are made in the background", func() bool { return db.pool.Stat().TotalConns() >= 3 })
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"net/url"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/athena-gateway/athena/internal/testenv"
+	"github.com/athena-gateway/athena/sdk"
+)
+
+func TestTLS(t *testing.T) {
+	certificates, strangers := testenv.TLS(t), testenv.TLS(t)
+	server := testenv.Server(t, testenv.ServerOptions{TLS: certificates, HBA: []string{
+		"hostssl certified postgres all cert", "hostssl postgres postgres all trust",
+	}})
+	server.Exec(t, "postgres", "create database certified")
+	uri := func(host, database string, params url.Values) string {
+		u, err := url.Parse(server.URI(database))
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.Host = host + ":" + u.Port()
+		u.RawQuery = params.Encode()
+		return u.String()
+	}
+	for name, test := range map[string]struct {
+		database string
+		params   url.Values
+		reason   string // "": it connects
+	}{
+		"require":            {"postgres", url.Values{"sslmode": {"require"}}, ""},
+		"prefer":             {"postgres", url.Values{"sslmode": {"prefer"}}, ""},
+		"verify-ca":          {"postgres", url.Values{"sslmode": {"verify-ca"}, "sslrootcert": {certificates.CA}}, ""},
+		"verify-full":        {"postgres", url.Values{"sslmode": {"verify-full"}, "sslrootcert": {certificates.CA}}, ""},
+		"unknown authority":  {"postgres", url.Values{"sslmode": {"verify-full"}, "sslrootcert": {strangers.CA}}, "connect_failed"},
+		"no authority given": {"postgres", url.Values{"sslmode": {"verify-full"}}, "connect_failed"},
+		"no TLS":             {"postgres", url.Values{"sslmode": {"disable"}}, "authentication_failed"},
+		"certificate":        {"certified", url.Values{"sslmode": {"verify-full"}, "sslrootcert": {certificates.CA}, "sslcert": {certificates.ClientCert}, "sslkey": {certificates.ClientKey}}, ""},
+		"no certificate":     {"certified", url.Values{"sslmode": {"require"}}, "authentication_failed"},
+		"wrong certificate":  {"certified", url.Values{"sslmode": {"require"}, "sslcert": {strangers.ClientCert}, "sslkey": {strangers.ClientKey}}, "connect_failed"},
+		"no such file":       {"postgres", url.Values{"sslmode": {"verify-full"}, "sslrootcert": {"/nonexistent"}}, "invalid_uri"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db, err := tryOpen(t, uri("localhost", test.database, test.params), nil)
+			if test.reason != "" {
+				kind := sdk.Unavailable
+				if test.reason == "invalid_uri" {
+					kind = sdk.Invalid
+				}
+				wantError(t, answer{}, err, kind, test.reason)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			if got := must(t, db, sqlText("select ssl from pg_stat_ssl where pid = pg_backend_pid()")).body; got != `[{"ssl":true}]` {
+				t.Error(got)
+			}
+		})
+	}
+}
+
+// TestPasswordFile: a password that changes is read again when the server wants it.
+func TestPasswordFile(t *testing.T) {
+	server := testenv.Server(t, testenv.ServerOptions{HBA: []string{"host all secretive all scram-sha-256"}})
+	server.Exec(t, "postgres", "create role secretive login password 'first'")
+	file := filepath.Join(t.TempDir(), "password")
+	write := func(password string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	uri := withParam(t, server.URI("postgres"), "user", "secretive")
+	write("wrong")
+	_, err := tryOpen(t, uri, map[string]any{"password_file": file})
+	wantError(t, answer{}, err, sdk.Unavailable, "authentication_failed")
+	write("first")
+	db := openURI(t, uri, map[string]any{"password_file": file})
+	server.Exec(t, "postgres", "alter role secretive password 'second'")
+	db.pool.Reset()
+	fails(t, db, sqlText("select 1"), sdk.Unavailable, "authentication_failed")
+	write("second")
+	must(t, db, sqlText("select 1"))
+	_, err = tryOpen(t, uri, map[string]any{"password_file": file + ".missing"})
+	wantError(t, answer{}, err, sdk.Invalid, "invalid_config")
+}
