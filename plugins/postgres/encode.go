@@ -238,7 +238,6 @@ func (p *plan) write(rows *sdk.Rows, values [][]byte) error {
 
 // writeText writes cells as PostgreSQL's own text.
 func (p *plan) writeText(rows *sdk.Rows, values [][]byte) {
-	var text [64]byte
 	for i, value := range values {
 		switch f := p.encodings[i].form; {
 		case value == nil:
@@ -246,7 +245,8 @@ func (p *plan) writeText(rows *sdk.Rows, values [][]byte) {
 		case f == formByteaBinary:
 			rows.Bytes(value)
 		case f > formBinary:
-			rows.Text(appendBinary(text[:0], value, f, &textTimes))
+			// Put takes these texts as they are, which have no quotes.
+			rows.Put(appendBinary(rows.Cell(), value, f, &textTimes))
 		default:
 			rows.Text(value)
 		}

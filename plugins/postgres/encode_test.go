@@ -119,22 +119,6 @@ func TestTableColumnsEqualToJSON(t *testing.T) {
 	}
 }
 
-// TestRowsCostNoAllocation: what is allocated is allocated per answer.
-func TestRowsCostNoAllocation(t *testing.T) {
-	p, row := mixedRow()
-	rows := sdk.NewRows(sdk.ResultOptions{}, drop)
-	p.describe(rows)
-	// 300 rows are less than a chunk, which the pool may have to make anew.
-	n := testing.AllocsPerRun(300, func() {
-		if err := p.write(rows, row); err != nil {
-			t.Fatal(err)
-		}
-	})
-	if n != 0 {
-		t.Errorf("%v allocations per row", n)
-	}
-}
-
 func FuzzArray(f *testing.F) {
 	for _, seed := range []string{"{}", "{1,NULL}", `{"a\"b",{}}`, "[2:3]={1,2}", `{"`, `{"\`, "[", "}{"} {
 		f.Add(seed, byte(','))
