@@ -58,7 +58,7 @@ func (b *builder) filtered(s *sdk.Statement) bool {
 // by key.
 func (b *builder) affected(s *sdk.Statement) {
 	if s.Limit == nil && s.Offset == nil {
-		b.where(s)
+		b.conditions(levelOf(s))
 		return
 	}
 	names := rowKey(b.scope.table)
@@ -78,25 +78,10 @@ func (b *builder) affected(s *sdk.Statement) {
 	b.keyColumns(key)
 	b.write(" FROM ")
 	b.table()
-	b.where(s)
+	b.conditions(levelOf(s))
 	b.order(s.Order)
 	b.paging(s.Limit, s.Offset)
 	b.write(")")
-}
-
-// where writes the condition on the rows that are written. Relations that are returned
-// with them have no part in it.
-func (b *builder) where(s *sdk.Statement) {
-	word := " WHERE "
-	if len(s.Key) > 0 {
-		b.write(word)
-		b.key(s.Key)
-		word = " AND "
-	}
-	if s.Filter != nil {
-		b.write(word)
-		b.filter(s.Filter, 1)
-	}
 }
 
 // rowKey returns columns that tell a table's rows apart: the primary key, or a unique key

@@ -36,7 +36,7 @@ func runPostgres(conn *pgconn.PgConn, q *Query) (executed, error) {
 	for rr.NextRow() {
 		fields := make([]string, len(rr.Values()))
 		for i, v := range rr.Values() {
-			if fields[i] = string(v); v == nil {
+			if fields[i] = strings.ReplaceAll(string(v), ", \n ", ","); v == nil { // as json_agg writes
 				fields[i] = "~"
 			}
 		}
