@@ -62,13 +62,18 @@ func (b *builder) aggregate(item *sdk.Item) {
 	}
 	cast, after := b.cast(item.Cast), b.cast(item.CastAfter)
 	b.output(true)
-	class, asJSON := ClassOther, false
-	if item.Aggregate == "min" || item.Aggregate == "max" {
-		class, asJSON = o.class, o.column.AsJSON && len(o.path) == 0 && cast.postgres == "" && after.postgres == ""
-	}
+	value := castType{class: ClassNumber} // what the aggregate makes
 	wrap, end := "", ""
-	if asJSON {
-		wrap, end = b.wrapping(true, class, o.typ)
+	if item.Aggregate == "min" || item.Aggregate == "max" { // of the type that it is of
+		value.class = o.class
+		if cast.postgres != "" {
+			value = cast
+		} else if after.postgres == "" && len(o.path) == 0 {
+			wrap, end = b.wrapping(o.column.AsJSON, o.class, o.typ)
+		}
+	}
+	if after.postgres != "" {
+		value = after
 	}
 	b.write(wrap)
 	b.casted(after, func() {
@@ -82,9 +87,7 @@ func (b *builder) aggregate(item *sdk.Item) {
 		b.write(")")
 	})
 	b.write(end)
-	if after.postgres != "" {
-		b.isJSON(after.class)
-	}
+	b.isJSON(value.class)
 	name := item.Alias
 	if name == "" {
 		name = item.Aggregate
@@ -116,9 +119,9 @@ func (b *builder) bucket(bucket *sdk.Bucket) {
 			b.write(form.modifiers)
 		}
 		if unit == "quarter" {
-			b.write(", '-' || (strftime('%m', ")
+			b.write(", '-' || ((strftime('%m', ")
 			b.reference(&o)
-			b.write(") - 1) % 3 || ' months'")
+			b.write(") - 1) % 3) || ' months'")
 		}
 		b.write(")")
 	} else {
