@@ -55,6 +55,9 @@ func (b *builder) relations(s *scope, selection *sdk.Selection, depth int) {
 		r.scope.list.naming = b.o.Naming
 		if item.Relation.Spread && !l.toMany() {
 			r.scope.into = s.target()
+			if b.subselected(r) {
+				r.scope.row = b.rowOf(l.table, r.scope.alias)
+			}
 		}
 		if l.far != nil {
 			r.junction = b.alias()

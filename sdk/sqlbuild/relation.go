@@ -250,19 +250,50 @@ func hintedTargets(found []link) string {
 
 func undefinedRelation(parent *Table, r *sdk.Relation) *sdk.Error {
 	d := detailsOf(parent, r)
-	var names []string   // what could have been asked for
-	var unhinted []link  // those that answer to the target, but not to the hint
+	var unhinted []link  // what answers to the target, but not to the hint
 	var elsewhere string // a schema that has a related table of the name
 	for l := range links(parent) {
 		switch {
 		case l.table.Name != r.Target:
 		case r.Hint != "" && !l.hinted(r.Hint):
 			unhinted = append(unhinted, l)
-		case elsewhere == "" || l.table.Schema < elsewhere:
+		case l.table.Schema != d.Schema && (elsewhere == "" || l.table.Schema < elsewhere):
 			elsewhere = l.table.Schema
 		}
+	}
+	message := fmt.Sprintf("table %q has no relationship with %q", parent.Name, r.Target)
+	switch {
+	case len(unhinted) > 0:
+		return d.error(parent, "undefined_relation", message+fmt.Sprintf(" by the hint %q", r.Hint)).
+			WithHint("name one of these: " + hintedTargets(unhinted))
+	case elsewhere != "":
+		return d.error(parent, "undefined_relation", message+fmt.Sprintf(" in schema %q", d.Schema)).
+			WithHint(fmt.Sprintf("schema %q has a related table of that name: name the schema too", elsewhere))
+	}
+	names := relatedNames(parent)
+	if near := NearestName(r.Target, names); near != r.Target {
+		d.Suggestion = near
+	}
+	e := d.error(parent, "undefined_relation", message)
+	switch {
+	case d.Suggestion != "":
+		return e.WithHint(fmt.Sprintf("did you mean %q?", d.Suggestion))
+	case len(names) == 0:
+		return e.WithHint("no foreign key leads from or to this table")
+	case len(names) <= 10:
+		return e.WithHint("related are: " + strings.Join(names, ", "))
+	default:
+		return e
+	}
+}
+
+// relatedNames are the targets that relations of a table may name, but for constraints, in
+// order.
+func relatedNames(parent *Table) []string {
+	var names []string
+	for l := range links(parent) {
 		names = append(names, l.table.Name)
-		if l.outward && len(l.near.Columns) == 1 {
+		if l.outward && !l.table.isView() && len(l.near.Columns) == 1 {
 			names = append(names, l.near.Columns[0])
 		}
 	}
@@ -271,21 +302,6 @@ func undefinedRelation(parent *Table, r *sdk.Relation) *sdk.Error {
 			names = append(names, f.Name)
 		}
 	}
-	slices.Sort(names) // the same hint every time
-	d.Suggestion = NearestName(r.Target, names)
-	message := fmt.Sprintf("table %q has no relationship with %q", parent.Name, r.Target)
-	switch {
-	case len(unhinted) > 0:
-		return d.error(parent, "undefined_relation", message+fmt.Sprintf(" by the hint %q", r.Hint)).
-			WithHint("name one of these: " + hintedTargets(unhinted))
-	case elsewhere != "" && elsewhere != d.Schema:
-		return d.error(parent, "undefined_relation", message+fmt.Sprintf(" in schema %q", d.Schema)).
-			WithHint(fmt.Sprintf("schema %q has a related table of that name: name the schema too", elsewhere))
-	case d.Suggestion != "" && d.Suggestion != r.Target:
-		return d.error(parent, "undefined_relation", message).WithHint(fmt.Sprintf("did you mean %q?", d.Suggestion))
-	case len(names) == 0:
-		return d.error(parent, "undefined_relation", message).WithHint("no foreign key leads from or to this table")
-	default:
-		return d.error(parent, "undefined_relation", message).WithHint("related are: " + strings.Join(slices.Compact(names), ", "))
-	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }

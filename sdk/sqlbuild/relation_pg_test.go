@@ -125,3 +125,119 @@ func TestEmbed(t *testing.T) {
 		})
 	}
 }
+
+// TestEmbedOnPostgres has what only PostgreSQL knows: computed relationships, views, limits
+// on what is spread, JSON that is compared, rows of a write.
+func TestEmbedOnPostgres(t *testing.T) {
+	conn := connectOffice(t, officeSQL+`
+		CREATE VIEW all_projects AS SELECT id, client_id AS customer FROM projects UNION ALL SELECT id, NULL FROM projects;
+		CREATE FUNCTION busy(users) RETURNS SETOF tasks LANGUAGE sql STABLE AS 'SELECT t.* FROM tasks t JOIN users_tasks u ON u.task_id = t.id WHERE u.user_id = $1.id AND t.hours > 5';
+		CREATE FUNCTION chief(users) RETURNS SETOF users LANGUAGE sql STABLE ROWS 1 AS 'SELECT * FROM users WHERE id = $1.boss_id';
+		CREATE FUNCTION first_task(users) RETURNS tasks LANGUAGE sql STABLE AS 'SELECT t.* FROM tasks t JOIN users_tasks u ON u.task_id = t.id WHERE u.user_id = $1.id AND t.hours > 0 ORDER BY t.id LIMIT 1';
+		CREATE FUNCTION shout(users) RETURNS text LANGUAGE sql STABLE AS 'SELECT upper($1.name)';
+		CREATE FUNCTION size(all_projects) RETURNS integer LANGUAGE sql STABLE AS 'SELECT 10 * $1.id';`)
+	c := views(office("public"))
+	users, tasks := c.Tables[sdk.Table{Schema: "public", Name: "users"}], c.Tables[sdk.Table{Schema: "public", Name: "tasks"}]
+	users.Computed = []*Function{
+		{Schema: "public", Name: "busy", Returns: Returns{Set: true, Table: tasks}},
+		{Schema: "public", Name: "chief", Returns: Returns{Set: true, One: true, Table: users}},
+		{Schema: "public", Name: "first_task", Returns: Returns{Table: tasks}},
+		{Schema: "public", Name: "shout", Returns: Returns{Value: Column{Name: "shout", Type: "text", Class: ClassText}}},
+	}
+	view := c.Tables[sdk.Table{Schema: "public", Name: "all_projects"}]
+	view.Computed = []*Function{{Schema: "public", Name: "size", Returns: Returns{Value: Column{Name: "size", Type: "integer", Class: ClassNumber}}}}
+	returning := func(s sdk.Statement) sdk.Statement { s.Returning = sdk.ReturnSelection; return s }
+	cases := []struct {
+		name      string
+		statement sdk.Statement
+		want      string
+	}{
+		{"computed to many", from("users", item("id"), rel("busy", item("name"), rel("projects", item("id")))),
+			`[{"id":1,"busy":[{"name":"lay","projects":{"id":1}}]},{"id":2,"busy":[{"name":"lay","projects":{"id":1}}]},{"id":3,"busy":[]}]`},
+		{"computed to one", from("users", item("id"), rel("chief", item("shout"), rel("chief", item("id")))),
+			`[{"id":1,"chief":null},{"id":2,"chief":{"shout":"ANN","chief":null}},{"id":3,"chief":{"shout":"ANN","chief":null}}]`},
+		{"computed to one that returns null", from("users", item("id"), rel("first_task", item("id"))),
+			`[{"id":1,"first_task":{"id":1}},{"id":2,"first_task":{"id":2}},{"id":3,"first_task":null}]`},
+		{"computed inner, filtered", from("users", item("id"), inner(only(where("name", sdk.Eq, str("dig")), rel("first_task", item("id"))))),
+			`[{"id":1,"first_task":{"id":1}}]`},
+		{"computed spread and order", ordered(from("users", item("id"), spread(rel("chief", as("chief", item("shout")), rel("users", agg("count", ""))))), down(of("chief", "name")), down(asc("id"))),
+			`[{"id":1,"chief":null,"users":null},{"id":3,"chief":"ANN","users":[{"count":2}]},{"id":2,"chief":"ANN","users":[{"count":2}]}]`},
+		{"computed spread to many", filtered(from("users", item("id"), spread(rel("busy", as("task", item("id"))))), *where("id", sdk.Neq, num("2"))),
+			`[{"id":1,"task":[2]},{"id":3,"task":[]}]`},
+		{"null test of a computed one", filtered(from("users", item("id"), none(rel("busy"))), is("busy", "null")), `[{"id":3}]`},
+		{"view", filtered(from("tasks", item("id"), rel("all_projects", item("id"), item("size"))), *where("id", sdk.Gt, num("3"))),
+			`[{"id":4,"all_projects":{"id":3,"size":30}},{"id":5,"all_projects":null}]`},
+		{"view with the key twice, spread", filtered(from("tasks", item("id"), spread(sorted(rel("all_projects", item("size"), item("customer")), sdk.Order{Column: sdk.Column{Name: "customer"}, Nulls: sdk.NullsFirst}))), *where("id", sdk.Gt, num("2"))),
+			`[{"id":3,"size":20,"customer":null},{"id":4,"size":30,"customer":null},{"id":5,"size":null,"customer":null}]`},
+		{"spread with an offset", from("projects", item("id"), spread(page(1, 1, rel("client_id", as("client", item("name")))))),
+			`[{"id":1,"client":null},{"id":2,"client":null},{"id":3,"client":null},{"id":4,"client":null}]`},
+		{"grouped by JSON of a spread", filtered(ordered(from("tasks", agg("sum", "hours"), spread(rel("projects", item("doc"))))), *where("id", sdk.Lt, num("3"))),
+			`[{"sum":12,"doc":{"a":[1]}}]`},
+		{"grouped by spread arrays", filtered(ordered(from("projects", agg("count", ""), spread(sorted(rel("tasks", item("name")), asc("id"))))), *where("id", sdk.Eq, num("1"))),
+			`[{"count":1,"name":["dig","lay"]}]`},
+		{"distinct to many", filtered(distinct(ordered(from("projects", rel("tasks", item("name"))))), *where("id", sdk.Eq, num("2"))),
+			`[{"tasks":[{"name":"dig"}]}]`},
+		{"insert", returning(sdk.Statement{Verb: sdk.Insert, Table: sdk.Table{Name: "tasks"}, Rows: rows(`[{"id":8,"project_id":1},{"id":9}]`, "id", "project_id"), Order: []sdk.Order{down(asc("id"))},
+			Selection: sdk.Selection{Items: []sdk.Item{item("id"), rel("projects", item("name"), rel("client_id", item("name")))}}}),
+			`[{"id":9,"projects":null},{"id":8,"projects":{"name":"one","client_id":{"name":"Acme"}}}]`},
+		{"update with inner relations", returning(sdk.Statement{Verb: sdk.Update, Table: sdk.Table{Name: "users"}, SetObject: []byte(`{"name":"new"}`), AllowAll: true, Order: []sdk.Order{asc("id")},
+			Selection: sdk.Selection{Items: []sdk.Item{item("shout"), inner(spread(rel("chief", as("of", item("id"))))), inner(rel("busy", item("id")))}}}),
+			`[{"shout":"NEW","of":1,"busy":[{"id":2}]}]`},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			q, err := Postgres.Build(c, &tc.statement, &sdk.ResultOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := rowsJSON(t, conn, q)
+			if diff := cmp.Diff(canonical(t, tc.want), canonical(t, got)); diff != "" {
+				t.Errorf("(-want +got):\n%s\n%s", diff, q.Text)
+			}
+		})
+	}
+}
+
+// rowsJSON executes a query in a transaction that is rolled back, leaves its hidden
+// columns out, and returns its rows as one JSON array.
+func rowsJSON(t *testing.T, conn *pgconn.PgConn, q *Query) string {
+	t.Helper()
+	if q.Hidden == HiddenNone {
+		return postgresJSON(t, conn, q)
+	}
+	args := make([][]byte, len(q.Args))
+	for i, v := range q.Args {
+		args[i] = []byte(v.Text)
+	}
+	if _, err := conn.Exec(context.Background(), "BEGIN").ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	result := conn.ExecParams(context.Background(), q.Text, args, nil, nil, nil).Read()
+	if _, err := conn.Exec(context.Background(), "ROLLBACK").ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	if result.Err != nil {
+		t.Fatalf("%v in %s", result.Err, q.Text)
+	}
+	all := []map[string]json.RawMessage{}
+	for _, row := range result.Rows {
+		object := map[string]json.RawMessage{}
+		for i, d := range result.FieldDescriptions {
+			switch v := row[i]; {
+			case i < 3: // totals
+			case v == nil:
+				object[d.Name] = json.RawMessage("null")
+			case d.DataTypeOID == 25:
+				object[d.Name] = strconv.AppendQuote(nil, string(v))
+			default:
+				object[d.Name] = v
+			}
+		}
+		all = append(all, object)
+	}
+	b, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}

@@ -1,6 +1,10 @@
 package sqlbuild
 
-import "github.com/athena-gateway/athena/sdk"
+import (
+	"slices"
+
+	"github.com/athena-gateway/athena/sdk"
+)
 
 // spread writes the columns of a relation as its parent's own. At most one row is joined,
 // and its columns and aggregates are the parent's level's. Of many rows each column
@@ -64,17 +68,20 @@ func (r *related) counted(selection *sdk.Selection) *sdk.Selection {
 	if r.function != nil {
 		return selection
 	}
-	counted := *selection
-	copied := false
+	var items []sdk.Item
 	for i := range selection.Items {
 		if item := &selection.Items[i]; item.Aggregate == "count" && item.Column.Name == "" {
-			if !copied {
-				counted.Items = append([]sdk.Item(nil), selection.Items...)
-				copied = true
+			if items == nil {
+				items = slices.Clone(selection.Items)
 			}
-			counted.Items[i].Column.Name = r.tied()
+			items[i].Column.Name = r.tied()
 		}
 	}
+	if items == nil {
+		return selection
+	}
+	counted := *selection
+	counted.Items = items
 	return &counted
 }
 
@@ -111,8 +118,7 @@ func (b *builder) joinRow(r *related) {
 	}
 	b.within(r.scope, func() {
 		l := b.relationLevel(r)
-		paged := r.item.Relation.Limit != nil || r.item.Relation.Offset != nil
-		if b.d.sqlite || !paged && (r.unique() || r.function != nil) {
+		if !b.subselected(r) {
 			b.from(l)
 			b.clause(l, " ON ")
 			return
@@ -127,8 +133,14 @@ func (b *builder) joinRow(r *related) {
 		b.write(") AS ")
 		b.quote(b.scope.alias)
 		b.write(" ON TRUE")
-		b.scope.row = b.rowOf(b.scope.table, b.scope.alias)
 	})
+}
+
+// subselected reports whether the row of a spread relation is joined as a subquery, which
+// can choose one of many.
+func (b *builder) subselected(r *related) bool {
+	q := r.item.Relation
+	return !b.d.sqlite && (q.Limit != nil || q.Offset != nil || !r.unique() && r.function == nil)
 }
 
 // joinArrays joins the columns of a spread relation as arrays.
