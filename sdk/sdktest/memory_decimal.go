@@ -136,7 +136,9 @@ func (to castType) cast(from kind, c cell) (cell, error) {
 		return nil, nil
 	case to.kind == kindText && from == kindJSON && c[0] == '"':
 		return textCell(string(c)), nil
-	case to.kind == kindText && (from == kindJSON || from.element() != ""):
+	case to.kind == kindText && from.element() != "":
+		return textCell(arrayText(c)), nil
+	case to.kind == kindText && from == kindJSON:
 		return textCell(jsonText(c)), nil
 	case to.kind == kindText && from == kindTime:
 		return textCell(strings.Replace(text(c), "T", " ", 1)), nil

@@ -80,7 +80,7 @@ func (t *tx) level(from *table, s *levelSpec) *level {
 	}
 	for _, r := range l.relations {
 		if r.Inner {
-			conditions = append(conditions, func(parent row) int { return truth(len(r.answers(parent)) > 0) })
+			conditions = append(conditions, func(parent row) int { return truth(r.exist(parent)) })
 		}
 	}
 	l.holds = combine(conditions, 1)
@@ -198,15 +198,24 @@ func (l *level) kept(rows rowSeq) rowSeq {
 	}
 }
 
-func (l *level) records(rows rowSeq) iter.Seq2[record, error] {
+// bare are records without cells.
+func (l *level) bare(rows rowSeq) iter.Seq2[record, error] {
 	return func(yield func(record, error) bool) {
 		for r, err := range l.kept(rows) {
-			rec := record{of: r}
+			if !yield(record{of: r}, err) {
+				return
+			}
+		}
+	}
+}
+
+func (l *level) records(rows rowSeq) iter.Seq2[record, error] {
+	return func(yield func(record, error) bool) {
+		for rec, err := range l.bare(rows) {
 			for i := range l.outputs {
-				if err != nil {
-					break
+				if err == nil {
+					rec.cells = append(rec.cells, l.outputs[i].of(rec.of))
 				}
-				rec.cells = append(rec.cells, l.outputs[i].of(r))
 			}
 			if !yield(rec, err) {
 				return

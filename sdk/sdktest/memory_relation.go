@@ -241,6 +241,15 @@ func (r *relation) spread() []output {
 	return outputs
 }
 
+// exist reports whether a row has related rows that the relation's filter, limit and
+// offset leave. Groups and duplicates count for nothing.
+func (r *relation) exist(parent row) bool {
+	for range r.page(r.bare(sequence(r.rows(parent)))) {
+		return true
+	}
+	return false
+}
+
 // chosen are the related rows that the relation's filter and inner relations leave.
 func (r *relation) chosen(parent row) []row {
 	var found []row
@@ -270,7 +279,7 @@ func (l *level) relationTest(f *sdk.Filter) test {
 			WithHint("select it"))
 		return nil
 	}
-	return func(parent row) int { return truth((len(r.answers(parent)) == 0) == (word == "null")) }
+	return func(parent row) int { return truth(r.exist(parent) == (word != "null")) }
 }
 
 // relation finds a relation of the level by its name in the answer, or else its target.

@@ -300,6 +300,22 @@ func writeJSON(b *strings.Builder, c cell) {
 	}
 }
 
+// arrayText is an array as PostgreSQL writes it: {1,NULL,"a b"}.
+func arrayText(c cell) string {
+	words := []string{}
+	for _, e := range elements(c) {
+		word := text(e)
+		switch {
+		case e == nil:
+			word = "NULL"
+		case word == "" || strings.EqualFold(word, "null") || strings.ContainsAny(word, "{}\",\\ \t\n\r\v\f"):
+			word = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(word) + `"`
+		}
+		words = append(words, word)
+	}
+	return "{" + strings.Join(words, ",") + "}"
+}
+
 // step takes one step into a JSON value; nil if there is nothing.
 func step(c cell, s sdk.PathStep) cell {
 	if !s.IsIndex {

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/athena-gateway/athena/sdk/sdktest"
+)
+
+func differential(t testing.TB) *sdktest.Differential {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "differential.db")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config, err := json.Marshal(map[string]any{"path": path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sdktest.NewDifferential(t, sdktest.Target{Config: config}.InProcess(plugin()), sdktest.SQLiteFlavor)
+}
+
+func TestDifferential(t *testing.T) {
+	d := differential(t)
+	for seed := range uint64(300) {
+		d.Case(t, seed)
+	}
+}
+
+func FuzzDifferential(f *testing.F) {
+	d := differential(f)
+	f.Add(uint64(0))
+	f.Fuzz(func(t *testing.T, seed uint64) { d.Case(t, seed) })
+}
