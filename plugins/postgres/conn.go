@@ -31,6 +31,7 @@ type conn struct {
 	server  *server
 	replica *replica        // the server's, nil for the primary
 	ctx     context.Context // the call's
+	socket  *liveness
 
 	statements map[statementKey]*list.Element // of *statement
 	recent     list.List                      // most recently used first
@@ -73,6 +74,19 @@ func (db *database) acquire(ctx context.Context) (*conn, error) {
 	return db.acquireOf(ctx, db.server)
 }
 
+// acquireLive is acquire for a write: not to learn only from its failure, when nobody knows
+// what became of it, that the connection had ended before.
+func (db *database) acquireLive(ctx context.Context) (*conn, error) {
+	for {
+		c, err := db.acquire(ctx)
+		if err != nil || !c.socket.isDead() {
+			return c, err
+		}
+		_ = c.pg.Close(context.Background())
+		c.release()
+	}
+}
+
 // acquireOf is acquire for the connections of s.
 func (db *database) acquireOf(ctx context.Context, s *server) (*conn, error) {
 	pooled, err := s.acquire(ctx)
@@ -83,7 +97,7 @@ func (db *database) acquireOf(ctx context.Context, s *server) (*conn, error) {
 	c, _ := pg.CustomData()[connKey].(*conn)
 	if c == nil {
 		c = &conn{
-			pg: pg, db: db, server: s, statements: map[statementKey]*list.Element{}, prefix: "athena_" + rand.Text()[:12] + "_",
+			pg: pg, db: db, server: s, socket: newLiveness(pg.Conn()), statements: map[statementKey]*list.Element{}, prefix: "athena_" + rand.Text()[:12] + "_",
 			ended: make(chan struct{}), canceled: make(chan struct{}),
 		}
 		pg.CustomData()[connKey] = c

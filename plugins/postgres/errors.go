@@ -22,6 +22,7 @@ type failure struct {
 	err      error
 	ctx      context.Context
 	readOnly bool // the statement cannot have had effects
+	sent     bool // it has reached the server for all that is known
 	several  bool // a server error does not undo what went before it
 	sql      bool // the text is the caller's own, so positions in it mean something
 	offset   int  // characters before it in what was sent
@@ -45,7 +46,7 @@ func (f *failure) classify() error {
 		*e = *sdk.AsError(cause)
 	}
 	e.Executed = sdk.ExecutedUnknown
-	if f.readOnly || pgconn.SafeToRetry(f.err) {
+	if f.readOnly || !f.sent && pgconn.SafeToRetry(f.err) {
 		e.Executed = sdk.ExecutedNo
 	}
 	return e

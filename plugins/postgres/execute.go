@@ -133,7 +133,11 @@ func (db *database) executePlain(ctx context.Context, s *sdk.Statement, rows *sd
 	if err != nil {
 		return err
 	}
-	c, err := db.acquire(ctx)
+	acquire := db.acquire
+	if !s.ReadOnly() {
+		acquire = db.acquireLive
+	}
+	c, err := acquire(ctx)
 	if err != nil {
 		return err
 	}

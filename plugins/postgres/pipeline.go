@@ -203,6 +203,7 @@ func (p *pipeline) classify(s *step, err error) error {
 	if errors.As(err, &known) {
 		return known
 	}
-	// Without COMMIT nothing can have happened.
-	return (&failure{err: err, ctx: p.c.ctx, readOnly: p.readOnly || !p.commits, sql: s.sql, offset: s.offset}).classify()
+	// Without COMMIT nothing can have happened. Whether a batch has been sent, its error
+	// does not tell.
+	return (&failure{err: err, ctx: p.c.ctx, readOnly: p.readOnly || !p.commits, sent: true, sql: s.sql, offset: s.offset}).classify()
 }

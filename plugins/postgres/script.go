@@ -27,7 +27,7 @@ func (u *unit) runScript(t *task) error {
 	kept, written, err := u.c.runScript(t.script.text, u.rows.Options().MaxBytes)
 	if err != nil {
 		readOnly := u.pipeline != nil
-		return (&failure{err: err, ctx: u.ctx, readOnly: readOnly, several: t.script.commits, sql: true}).classify()
+		return (&failure{err: err, ctx: u.ctx, readOnly: readOnly, sent: true, several: t.script.commits, sql: true}).classify()
 	}
 	if err := u.enter(t); err != nil {
 		return err

@@ -151,7 +151,11 @@ func (u *unit) run(primary bool) (failed int, err error) {
 		}
 	}
 	if u.c == nil {
-		if u.c, err = u.db.acquire(u.ctx); err != nil {
+		acquire := u.db.acquire
+		if u.writes {
+			acquire = u.db.acquireLive
+		}
+		if u.c, err = acquire(u.ctx); err != nil {
 			return u.tasks[0].index, err
 		}
 	}
