@@ -101,7 +101,7 @@ func (b *builder) star(qualifier string) {
 	if !bare {
 		for i := range columns {
 			b.output(false)
-			b.selected(&columns[i], castType{}, "", false)
+			b.selected(&columns[i], castType{}, "")
 		}
 		return
 	}
@@ -123,21 +123,20 @@ func (b *builder) item(item *sdk.Item) {
 	}
 	b.output(false)
 	if o.function == nil && len(o.path) == 0 && item.CastAfter == "" {
-		b.selected(o.column, cast, item.Alias, false)
+		b.selected(o.column, cast, item.Alias)
 		return
 	}
-	class, typ := o.class, o.typ
+	value, asJSON := castType{postgres: o.typ, class: o.class}, o.column.AsJSON && len(o.path) == 0
 	for _, c := range [...]castType{cast, after} {
 		if c.postgres != "" {
-			class, typ = c.class, c.postgres
+			value, asJSON = c, false
 		}
 	}
-	plain := cast.postgres == "" && after.postgres == "" && len(o.path) == 0
-	wrap, end := b.wrapping(plain && o.column.AsJSON, class, typ)
+	wrap, end := b.wrapping(asJSON, value.class, value.postgres)
 	b.write(wrap)
 	b.casted(after, func() { b.casted(cast, func() { b.reference(&o) }) })
 	b.write(end)
-	b.isJSON(class)
+	b.isJSON(value.class)
 	name := item.Alias
 	if name == "" {
 		name = named(&item.Column)
@@ -145,9 +144,9 @@ func (b *builder) item(item *sdk.Item) {
 	b.as(name)
 }
 
-// selected writes one column of a select list, with the name that it has in the answer
-// wherever the database would name it otherwise.
-func (b *builder) selected(c *Column, cast castType, alias string, _ bool) {
+// selected writes a column, with the name that it has in the answer wherever the database
+// would name it otherwise.
+func (b *builder) selected(c *Column, cast castType, alias string) {
 	class, typ, asJSON := c.Class, c.Type, c.AsJSON
 	if cast.postgres != "" {
 		class, typ, asJSON = cast.class, cast.postgres, false

@@ -94,7 +94,7 @@ func (b *builder) returned(s *sdk.Statement) {
 		if i > 0 {
 			b.write(", ")
 		}
-		b.selected(c, castType{}, "", false)
+		b.selected(c, castType{}, "")
 	}
 }
 
