@@ -14,6 +14,12 @@ import (
 // to_json writes. Most values travel as text, which PostgreSQL has to make anyway and
 // which is JSON already or nearly so; those whose text costs the server more than it
 // costs us to make it (dates, times, uuid, bytea) travel in binary.
+//
+// Where only the server can write the JSON (of composites, and of types with a cast to
+// json) statements on tables select to_json(column). In the answer to a SQL text such a
+// value is a string, PostgreSQL's own text: "(1,a)". The forms that a session chooses show as
+// it chose them (IntervalStyle, extra_float_digits, money), but for bytea, which may travel
+// in binary and then is in hex, and dates, which are read as ISO.
 type form uint8
 
 const (

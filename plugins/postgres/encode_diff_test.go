@@ -179,7 +179,7 @@ var scalars = map[string]func(generator) string{
 	"tsvector": generator.lexemes, "tsquery": func(g generator) string { return g.pick("a & b", "'x y' | !z:*A", "") },
 	"xml": func(g generator) string { return g.pick(`<a b="c">&amp;</a>`, "text", "<é/>\n<x/>") }, "pg_lsn": func(g generator) string { return g.pick("0/0", "16/B374D848") },
 	"txid_snapshot": func(g generator) string { return "10:20:10,14,15" }, "pg_snapshot": func(g generator) string { return "10:20:10" },
-	"xid": func(g generator) string { return g.digits(5) }, "xid8": func(g generator) string { return g.digits(12) }, "cid": func(g generator) string { return g.digits(3) }, "tid": func(g generator) string { return "(" + g.digits(3) + ",7)" },
+	"xid": func(g generator) string { return "1" + g.digits(5) }, "xid8": func(g generator) string { return "1" + g.digits(12) }, "cid": func(g generator) string { return "1" + g.digits(3) }, "tid": func(g generator) string { return "(1" + g.digits(3) + ",7)" },
 	"regclass": func(g generator) string { return g.pick("pg_class", "kept", "4294967295") }, "regtype": func(g generator) string { return g.pick("int4", "mood", "timestamptz[]") },
 	"regproc": func(g generator) string { return "now" }, "regprocedure": func(g generator) string { return "lower(text)" }, "regnamespace": func(g generator) string { return "public" },
 	"regrole": func(g generator) string { return "pg_monitor" }, "regconfig": func(g generator) string { return "english" },
