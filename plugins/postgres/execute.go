@@ -14,14 +14,19 @@ import (
 var capabilities = sdk.Capabilities{
 	Verbs: []sdk.Verb{sdk.Select, sdk.Insert, sdk.Update, sdk.Delete, sdk.Count, sdk.SQL},
 	Operators: []sdk.Operator{sdk.Eq, sdk.Neq, sdk.Gt, sdk.Gte, sdk.Lt, sdk.Lte, sdk.Like, sdk.ILike, sdk.Match, sdk.IMatch,
-		sdk.In, sdk.Is, sdk.IsDistinct, sdk.Contains, sdk.Contained},
+		sdk.In, sdk.Is, sdk.IsDistinct, sdk.Contains, sdk.Contained, sdk.Overlaps, sdk.FTS, sdk.PlainFTS, sdk.PhraseFTS, sdk.WebFTS,
+		sdk.StrictLeft, sdk.StrictRght, sdk.NotRight, sdk.NotLeft, sdk.Adjacent},
 	Transactions: true,
 	Sessions:     true,
-	Explain:      true,
-	SQLHeaders:   true,
-	Positions:    true,
 	Returning:    true,
 	Conflict:     true,
+	JSONPaths:    true,
+	Aggregates:   true,
+	Explain:      true,
+	CSV:          true,
+	Raw:          true,
+	SQLHeaders:   true,
+	Positions:    true,
 }
 
 // Execute runs the statements of call: in one transaction, or each in its own.

@@ -369,3 +369,59 @@ func TestTables(t *testing.T) {
 		t.Errorf("%+v", a.tail)
 	}
 }
+
+// TestModel tries what is declared, through the whole plugin.
+func TestModel(t *testing.T) {
+	db := openTest(t, nil, `
+		create table docs (id int primary key, doc jsonb, span int4range, words text, tags text[], at timestamptz, n numeric);
+		insert into docs values (1, '{"a":{"b":[1,2]}}', '[1,5)', 'the quick brown fox', '{x,y}', '2024-01-01 10:30+00', 1.5), (2, '{"a":{"b":[3]}}', '[5,9)', 'lazy dogs', '{y}', '2024-01-01 23:59+00', 2.25)`)
+	id := sdk.Item{Column: sdk.Column{Name: "id"}}
+	selected := func(items ...sdk.Item) sdk.Statement {
+		return sdk.Statement{Verb: sdk.Select, Table: table("docs"), Selection: sdk.Selection{Items: items}, Order: []sdk.Order{{Column: sdk.Column{Name: "id"}}}}
+	}
+	where := func(column string, o sdk.Operator, value string) sdk.Statement {
+		s := selected(id)
+		s.Filter = &sdk.Filter{Operator: o, Column: sdk.Column{Name: column}, Values: []sdk.Value{{Text: value}}}
+		return s
+	}
+	grouped := func(items ...sdk.Item) sdk.Statement {
+		s := selected(items...)
+		s.Order = nil
+		return s
+	}
+	csv := sdk.Statement{
+		Verb: sdk.Insert, Table: table("docs"), Returning: sdk.ReturnSelection, Selection: sdk.Selection{Items: []sdk.Item{id, {Column: sdk.Column{Name: "words"}}}},
+		Rows: sdk.Rowset{Format: sdk.RowsCSV, Payload: []byte("id,words\n3,\"a, b\"\n4,NULL\n")},
+	}
+	for name, test := range map[string]struct {
+		s    sdk.Statement
+		o    sdk.ResultOptions
+		want string
+	}{
+		"path":     {selected(sdk.Item{Column: sdk.Column{Name: "doc", Path: []sdk.PathStep{{Key: "a"}, {Key: "b"}, {Index: 0, IsIndex: true, Text: true}}}, Alias: "x"}), sdk.ResultOptions{}, `[{"x":"1"},{"x":"3"}]`},
+		"overlap":  {where("tags", sdk.Overlaps, "{x,z}"), sdk.ResultOptions{}, `[{"id":1}]`},
+		"left":     {where("span", sdk.StrictLeft, "[5,6)"), sdk.ResultOptions{}, `[{"id":1}]`},
+		"right":    {where("span", sdk.StrictRght, "[1,5)"), sdk.ResultOptions{}, `[{"id":2}]`},
+		"nxr":      {where("span", sdk.NotRight, "[1,5)"), sdk.ResultOptions{}, `[{"id":1}]`},
+		"nxl":      {where("span", sdk.NotLeft, "[5,6)"), sdk.ResultOptions{}, `[{"id":2}]`},
+		"adjacent": {where("span", sdk.Adjacent, "[9,10)"), sdk.ResultOptions{}, `[{"id":2}]`},
+		"fts":      {where("words", sdk.FTS, "fox & quick"), sdk.ResultOptions{}, `[{"id":1}]`},
+		"plfts":    {where("words", sdk.PlainFTS, "dog"), sdk.ResultOptions{}, `[{"id":2}]`},
+		"phfts":    {where("words", sdk.PhraseFTS, "quick brown"), sdk.ResultOptions{}, `[{"id":1}]`},
+		"wfts":     {where("words", sdk.WebFTS, "fox or dog"), sdk.ResultOptions{}, `[{"id":1},{"id":2}]`},
+		"sum":      {grouped(sdk.Item{Column: sdk.Column{Name: "n"}, Aggregate: "sum"}, sdk.Item{Aggregate: "count"}), sdk.ResultOptions{}, `[{"sum":3.75,"count":2}]`},
+		"bucket": {sdk.Statement{Verb: sdk.Select, Table: table("docs"), Selection: sdk.Selection{
+			Items: []sdk.Item{{Aggregate: "count"}}, Bucket: &sdk.Bucket{Column: sdk.Column{Name: "at"}, Granularity: "day"}}}, sdk.ResultOptions{}, `[{"at":"2024-01-01T00:00:00+00:00","count":2}]`},
+		"raw": {selected(sdk.Item{Column: sdk.Column{Name: "words"}}), sdk.ResultOptions{Format: sdk.FormatRaw}, "the quick brown foxlazy dogs"},
+		"csv": {csv, sdk.ResultOptions{}, `[{"id":3,"words":"a, b"},{"id":4,"words":null}]`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, session := range []sdk.Session{{}, {TimeZone: "UTC"}} {
+				call := &sdk.Call{Statements: []sdk.Statement{test.s}, Result: test.o, Session: session, Tx: sdk.Tx{Rollback: true}}
+				if got := mustCall(t, db, call)[0].body; got != test.want {
+					t.Errorf("got %s, want %s", got, test.want)
+				}
+			}
+		})
+	}
+}
