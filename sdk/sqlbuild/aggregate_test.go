@@ -27,6 +27,8 @@ var groupings = []expression{
 	{"casts around", selecting(sdk.Statement{Filter: where("id", sdk.Lt, num("4"))}, sdk.Item{Column: ref("data", text("n")), Cast: "int", Aggregate: "sum", CastAfter: "text"}), "sum\n25", "="},
 	{"groups by json", selecting(sdk.Statement{Filter: where("id", sdk.In, num("2"), num("3"))}, sdk.Item{Column: ref("raw", key("n"))}, aggregateOf("max", "label")),
 		"n|max\n10|gamma!", ""},
+	{"groups by json in order", selecting(sdk.Statement{Filter: where("id", sdk.Lt, num("4")), Order: []sdk.Order{{Column: ref("raw", key("n"))}}}, sdk.Item{Column: ref("raw", key("n"))}, aggregateOf("count", "")),
+		"n|count\n5|1\n10|2", ""},
 	{"groups by a composite", selecting(sdk.Statement{Filter: where("id", sdk.In, num("1"), num("3"))}, item("pair"), aggregateOf("count", "")), "pair|count\n{\"a\": 1, \"b\": \"x\"}|2", ""},
 	{"groups of all columns", selecting(sdk.Statement{Key: []sdk.Value{num("4")}}, aggregateOf("count", "name"), sdk.Item{Kind: sdk.ItemStar}),
 		"count|id|name|data|at|day|price|raw|doc|tags|span|search|pair|things\n0|4|~|~|~|~|~|~|~|~|~|~|~|~", "count|id|name|data|at|day|price\n0|4|~|~|~|~|~"},

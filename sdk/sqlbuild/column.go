@@ -57,7 +57,7 @@ func (b *builder) lookup(name string) *Column {
 // computed returns the function that makes a computed column, nil if there is none.
 func (t *Table) computed(name string) *Function {
 	for _, f := range t.Computed {
-		if r := &f.Returns; f.Name == name && !r.Set && !r.Void && !r.Unknown && len(r.Columns) == 0 {
+		if r := &f.Returns; f.Name == name && !r.Set && !r.Void && !r.Unknown && r.Table == nil && len(r.Columns) == 0 {
 			return f
 		}
 	}

@@ -251,3 +251,43 @@ func checkRows(t *testing.T, q *Query, got executed, err error, want string) {
 		t.Errorf("(-want +got):\n%s\n%s %v\n%v", diff, q.Text, q.Args, err)
 	}
 }
+
+// TestExpressionTexts checks the forms that indexes and cached plans depend on.
+func TestExpressionTexts(t *testing.T) {
+	path := ref("data", key(`it's`), at(-1), text(`a\b`))
+	cases := []struct {
+		filter           sdk.Filter
+		postgres, sqlite string
+	}{
+		{compare(path, sdk.Eq, str("x")),
+			`("things"."data"->'it''s'-> -1->>E'a\\b') = $1`,
+			`(CASE json_type("things"."data",'$."it''s"[#-1]."a\\b"') WHEN 'text' THEN "things"."data"->>'$."it''s"[#-1]."a\\b"' WHEN 'null' THEN NULL ELSE "things"."data"->'$."it''s"[#-1]."a\\b"' END) = ?1`},
+		{compare(ref("price", key("a")), sdk.In, str("1"), str("2")),
+			`(to_jsonb("things"."price")->'a') = ANY($1)`,
+			`("things"."price"->'$."a"') IN (SELECT value FROM json_each(?1))`},
+		{sdk.Filter{Column: ref("data", text("a")), Operator: sdk.Gt, Values: []sdk.Value{num("1")}, ColumnCast: "int8", ValueCast: "numeric(3)"},
+			`("things"."data"->>'a')::"int8" > $1::"numeric"(3)`, ""},
+		{compare(ref("label"), sdk.ILike, str("a%")), `"public"."label"("things".*) ILIKE $1`, ""},
+		{sdk.Filter{Column: ref("name"), Operator: sdk.WebFTS, Values: []sdk.Value{str("a")}, Language: "german"},
+			`to_tsvector($1::regconfig, "things"."name") @@ websearch_to_tsquery($1::regconfig, $2)`, ""},
+		{sdk.Filter{Column: ref("search"), Operator: sdk.FTS, Values: []sdk.Value{str("a")}, Language: "german"},
+			`"things"."search" @@ to_tsquery($1::regconfig, $2)`, ""},
+		{sdk.Filter{Column: ref("name"), Operator: sdk.FTS, Values: []sdk.Value{str("a")}, ColumnCast: "tsvector"},
+			`"things"."name"::"tsvector" @@ to_tsquery($1)`, ""},
+		{quantified(sdk.All, compare(ref("id"), sdk.Lte, num("1"), null)), `"things"."id" <= ALL($1)`, `("things"."id" <= ?1 AND "things"."id" <= ?2)`},
+	}
+	for _, c := range cases {
+		for d, want := range map[*Dialect]string{Postgres: c.postgres, SQLite: c.sqlite} {
+			s := sdk.Statement{Verb: sdk.Count, Table: sdk.Table{Name: "things"}, Filter: &c.filter}
+			q, err := d.Build(things(d), &s, &sdk.ResultOptions{})
+			if want == "" && err != nil {
+				continue
+			}
+			if err != nil {
+				t.Errorf("%s: %v, want %s", d.name, err, want)
+			} else if _, got, _ := strings.Cut(q.Text, " WHERE "); got != want {
+				t.Errorf("%s: got %s, want %s", d.name, got, want)
+			}
+		}
+	}
+}

@@ -231,10 +231,13 @@ func (b *builder) sortKey(ref *sdk.Column) {
 	if !ok {
 		return
 	}
-	b.reference(&o)
 	if !b.d.sqlite && o.class == ClassJSON && o.typ != "jsonb" { // json has no order
-		b.write("::jsonb")
+		b.write("to_jsonb(") // as in the list of a level that is grouped
+		b.reference(&o)
+		b.write(")")
+		return
 	}
+	b.reference(&o)
 }
 
 // paging writes the limit as a literal: PostgreSQL does not know a bound one when it
