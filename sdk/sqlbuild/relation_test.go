@@ -2,6 +2,7 @@ package sqlbuild
 
 import (
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -214,4 +215,54 @@ func TestRelationsRead(t *testing.T) {
 	if q, err = Postgres.Build(c, &s, &sdk.ResultOptions{}); err != nil || !slices.Contains(q.Read, "*") {
 		t.Errorf("a view is made of other tables: %v, %v", q, err)
 	}
+}
+
+// FuzzRelationsText holds that names and values within relations change nothing of a
+// statement's text but the names in quotes.
+func FuzzRelationsText(f *testing.F) {
+	for _, s := range []string{`x`, `"; DROP TABLE t; --`, `'); DELETE FROM t; --`, `\"`, `a""b`, "$1", "?1", "_1", "_2", "名", `_1"._1`} {
+		f.Add("parents", "children", "id", s, s)
+		f.Add(s, "children", "id", "alias", "x")
+		f.Add("parents", s, s, "", s)
+	}
+	made := regexp.MustCompile(`^_[0-9]+$`)
+	f.Fuzz(func(t *testing.T, parent, child, column, alias, value string) {
+		if parent == child || alias == child || column == "" || strings.EqualFold(column, "parent") {
+			return // the tables could not exist, or the null test would mean another relation
+		}
+		known := map[string]bool{parent: true, child: true, column: true, alias: true, "parent": true, "fk": true}
+		build := func(d *Dialect, parent, child, column, alias, value string, o *sdk.ResultOptions) (*Query, error) {
+			p := &Table{Name: parent, Columns: []Column{{Name: column, Class: ClassText}}}
+			c := &Table{Name: child, Columns: []Column{{Name: column, Class: ClassText}, {Name: "parent", Class: ClassJSON}}}
+			refer("fk", c, "parent", p, column)
+			test, equal := is(child, "null"), where(column, sdk.Eq, str(value))
+			nested := only(equal, rel("fk", item(column), as(alias, rel(child, item(column)))))
+			s := filtered(from(parent, as(alias, inner(only(equal, rel(child, as(alias, item(column)), nested)))),
+				spread(rel(child, as(alias, item("parent")), spread(rel("parent"))))), test)
+			s.Order = nil
+			return d.Build(catalogueOf(p, c), &s, o)
+		}
+		for _, d := range []*Dialect{Postgres, SQLite} {
+			for _, o := range []*sdk.ResultOptions{{}, {StripNulls: true, MaxRows: 5, CapRows: true}} {
+				got, err := build(d, parent, child, column, alias, value, o)
+				if err != nil {
+					continue // refused names
+				}
+				want, err := build(d, "parents", "children", "id", plainAlias(alias), "1", o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				shape, names := tokens(got.Text)
+				wantShape, _ := tokens(want.Text)
+				if diff := cmp.Diff(wantShape, shape); diff != "" {
+					t.Fatalf("another shape (-want +got):\n%s\n%s", diff, got.Text)
+				}
+				for _, name := range names {
+					if !known[name] && !made.MatchString(name) {
+						t.Fatalf("the name %q comes from nowhere: %s", name, got.Text)
+					}
+				}
+			}
+		}
+	})
 }
