@@ -39,6 +39,9 @@ func (d *Dialect) call(c *Catalogue, s *sdk.Statement, o *sdk.ResultOptions) (*Q
 		q.Shape = sdk.ShapeObject
 	}
 	b.called(q, f, s, args)
+	if !f.Returns.Void {
+		b.features(q)
+	}
 	if b.err != nil {
 		return nil, b.err
 	}
@@ -142,13 +145,13 @@ func (b *builder) overload(call *sdk.FunctionCall, a arguments) *Function {
 			return nil
 		}
 	}
-	b.fail(b.undefinedFunction(call, schemas, a.names))
+	b.fail(b.undefinedFunction(call, schemas, a))
 	return nil
 }
 
 // fitNamed reports whether f takes the named arguments: all that it needs, and no other.
 func (a *arguments) fitNamed(f *Function) bool {
-	if a.body != nil && a.typ != "application/json" || a.body != nil && len(a.names) == 0 && first(a.body) != '{' {
+	if a.typ != "" && (a.typ != "application/json" || first(a.body) != '{') {
 		return false
 	}
 	found := 0
@@ -206,7 +209,7 @@ func ambiguousFunction(call *sdk.FunctionCall, candidates []*Function) *sdk.Erro
 	return e
 }
 
-func (b *builder) undefinedFunction(call *sdk.FunctionCall, schemas, names []string) *sdk.Error {
+func (b *builder) undefinedFunction(call *sdk.FunctionCall, schemas []string, a arguments) *sdk.Error {
 	var (
 		overloads []*Function
 		near      []string
@@ -226,41 +229,47 @@ func (b *builder) undefinedFunction(call *sdk.FunctionCall, schemas, names []str
 	e.Code, e.Schema = "42883", call.Schema
 	switch {
 	case len(overloads) > 0:
-		given := "without arguments"
-		if len(names) > 0 {
-			given = "with the arguments " + strings.Join(names, ", ")
-		}
-		e.Message = fmt.Sprintf("function %q cannot be called %s", call.Name, given)
-		e.Hint = "call it as " + nearestOverload(overloads, names).signature()
+		e.Message = fmt.Sprintf("function %q cannot be called %s", call.Name, a.String())
+		e.Hint = "call it as " + nearestOverload(overloads, a.names).signature()
 	default:
 		if hint := NearestName(call.Name, near); hint != "" {
 			e.Hint = fmt.Sprintf("did you mean %q?", hint)
 		}
-	}
-	if names == nil {
-		names = []string{}
 	}
 	e.Details, _ = json.Marshal(struct {
 		Schema    string   `json:"schema"`
 		Function  string   `json:"function"`
 		Arguments []string `json:"arguments"`
 		Overloads []string `json:"overloads"`
-	}{call.Schema, call.Name, names, signatures(overloads)})
+	}{call.Schema, call.Name, append([]string{}, a.names...), signatures(overloads)})
 	return e
+}
+
+// String says in a message how a function was called.
+func (a *arguments) String() string {
+	switch {
+	case len(a.names) > 0:
+		return "with the arguments " + strings.Join(a.names, ", ")
+	case a.typ == "" || a.typ == "application/json" && first(a.body) == '{':
+		return "without arguments"
+	default:
+		return "with a body of " + a.typ + ", which one unnamed parameter would take"
+	}
 }
 
 // nearestOverload returns the function whose parameters differ the least from the names.
 func nearestOverload(overloads []*Function, names []string) *Function {
 	best, bound := overloads[0], -1
 	for _, f := range overloads {
-		distance := len(names)
+		distance := 2 * len(names)
 		for i := range f.Params {
 			switch p := &f.Params[i]; {
 			case slices.Contains(names, p.Name):
-				distance--
+				distance -= 2
 			case NearestName(p.Name, names) != "": // a slip of the finger
+				distance--
 			case !p.Optional && !p.Variadic:
-				distance++
+				distance += 2
 			}
 		}
 		if bound < 0 || distance < bound {

@@ -14,7 +14,7 @@ func (b *builder) writing(q *Query, s *sdk.Statement) {
 		t        = b.scope.table
 		rows     = s.Returning == sdk.ReturnSelection || s.Returning == sdk.ReturnKeys && len(t.Key) > 0
 		inserted = s.Verb == sdk.Insert && s.Conflict != nil && s.Conflict.Update && !b.d.sqlite && t.Kind == BaseTable && !t.Partitioned
-		selected = s.Returning == sdk.ReturnSelection && b.selects(s)
+		selected = s.Returning == sdk.ReturnSelection && (b.selects(s) || b.o.Format == sdk.FormatGeoJSON)
 	)
 	if hasRelation(&s.Selection) && !b.relate(&s.Selection) {
 		return
@@ -161,7 +161,9 @@ func (b *builder) writtenTotals(s *sdk.Statement, inserted, rows bool) {
 // totals writes a level's rows behind the columns of HiddenTotals: count selects the
 // first two. The join is a nested loop over one row, which keeps the level's order.
 func (b *builder) totals(count func(), l *level) {
-	b.write("SELECT _c.*, _r IS DISTINCT FROM NULL, _r.* FROM (")
+	b.write("SELECT _c.*, _r IS DISTINCT FROM NULL, ")
+	b.shownRow("_r")
+	b.write(" FROM (")
 	count()
 	b.write(") AS _c LEFT JOIN (")
 	b.query(l)
