@@ -115,6 +115,11 @@ func shown(r *sdk.Relation) bool {
 	return len(r.Selection.Items) == 0
 }
 
+// joined reports whether the relation's row is joined where its parent's level now is.
+func (r *related) joined() bool {
+	return r.parent.joined && r.scope.into != nil && shown(r.item.Relation)
+}
+
 // relation finds the relation that an item of the current level is.
 func (s *scope) relation(item *sdk.Item) *related {
 	for _, r := range s.relations {
@@ -138,11 +143,15 @@ func (b *builder) selectedRelation(name string) *related {
 			return r
 		}
 	}
-	e := sdk.E(sdk.Invalid, "relation_not_selected", fmt.Sprintf("%q is no relation in the select list", name)).
-		WithHint("select the relation too, if only with an empty list of columns")
-	e.Schema, e.Table = b.scope.table.Schema, b.scope.table.Name
-	b.fail(e)
+	b.refuse("relation_not_selected", name, fmt.Sprintf("%q is no relation in the select list", name),
+		"select the relation too, if only with an empty list of columns")
 	return nil
+}
+
+// refuse fails with Invalid for what the caller asks of a relation of the current level.
+func (b *builder) refuse(reason, relation, message, hint string) {
+	d := relationDetails{Parent: b.scope.table.Name, Target: relation, Schema: b.scope.table.Schema}
+	b.fail(d.error(b.scope.table, reason, message).WithHint(hint))
 }
 
 // within writes a part of the statement in another scope.
@@ -338,7 +347,8 @@ func (b *builder) relationTest(f *sdk.Filter) {
 		b.write("NOT ")
 	case "not_null":
 	default:
-		b.invalid("invalid_relation_filter", "the relation %q can only be tested for null and not null", f.Relation)
+		b.refuse("invalid_relation_filter", f.Relation, fmt.Sprintf("the relation %q cannot be compared", f.Relation),
+			"test it with the operator is, for null or not_null")
 		return
 	}
 	b.exists(r)
@@ -352,13 +362,11 @@ func (b *builder) orderRelation(term *sdk.Order) {
 		return
 	}
 	if r.toMany() {
-		e := sdk.E(sdk.Invalid, "order_by_to_many", fmt.Sprintf("%q cannot be sorted by %q, of which a row may have many",
-			b.scope.table.Name, term.Relation)).WithHint("sort by a relation that has at most one row")
-		e.Schema, e.Table = b.scope.table.Schema, b.scope.table.Name
-		b.fail(e)
+		b.refuse("order_by_to_many", term.Relation, fmt.Sprintf("%q cannot be sorted by %q, of which a row may have many",
+			b.scope.table.Name, term.Relation), "sort by a relation that has at most one row")
 		return
 	}
-	if r.scope.into != nil && b.scope.joined {
+	if r.joined() {
 		b.within(r.scope, func() { b.sortKey(&term.Column) })
 		return
 	}
@@ -380,7 +388,7 @@ func (b *builder) orderRelation(term *sdk.Order) {
 // that are joined so.
 func (b *builder) innerConditions(and func(write func())) {
 	for _, r := range b.scope.relations {
-		if r.item.Relation.Inner && !(b.scope.joined && r.scope.into != nil && shown(r.item.Relation)) {
+		if r.item.Relation.Inner && !r.joined() {
 			and(func() { b.exists(r) })
 		}
 	}

@@ -184,6 +184,8 @@ var embeddings = []struct {
 		want: `[{"id":4,"client":{"name":"Blue"},"tasks":[{"id":4}]},{"id":5,"client":null,"tasks":null}]`},
 	{name: "order by a spread", statement: ordered(from("projects", item("id"), spread(rel("client_id", as("client", item("name"))))), sdk.Order{Relation: "client_id", Column: sdk.Column{Name: "name"}, Descending: true, Nulls: sdk.NullsLast}, asc("id")),
 		want: `[{"id":3,"client":"Blue"},{"id":1,"client":"Acme"},{"id":2,"client":"Acme"},{"id":4,"client":null}]`},
+	{name: "order by a spread without columns", statement: ordered(from("projects", item("id"), none(spread(inner(rel("client_id"))))), down(of("client_id", "name")), asc("id")),
+		want: `[{"id":3},{"id":1},{"id":2}]`},
 	{name: "spread to many", statement: from("projects", item("id"), spread(sorted(rel("tasks", as("task", item("id")), as("title", item("name"))), down(asc("id"))))),
 		want: `[{"id":1,"task":[2,1],"title":["lay","dig"]},{"id":2,"task":[3],"title":["dig"]},{"id":3,"task":[4],"title":["fly"]},{"id":4,"task":[],"title":[]}]`},
 	{name: "spread of star to many", statement: filtered(from("clients", spread(hinted("client_id", sorted(rel("projects"), asc("id"))))), *where("id", sdk.Eq, num("1"))),
