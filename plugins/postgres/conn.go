@@ -280,14 +280,14 @@ func (c *conn) outdated(err error, used ...*statement) bool {
 	if len(used) == 0 || !errors.As(err, &server) {
 		return false
 	}
-	switch server.Code {
-	case "26000", "42P05":
+	switch {
+	case server.Code == "26000", server.Code == "42P05":
 		c.forget() // somebody deallocated it, and surely not it alone
 		if c.db.auto {
 			c.db.stopCaching(server.Message)
 		}
 		return true
-	case "0A000": // cached plan must not change result type
+	case server.Code == "0A000" && server.Routine == "RevalidateCachedQuery": // the columns have changed
 		if c.pg.TxStatus() != 'I' {
 			c.rollback()
 		}

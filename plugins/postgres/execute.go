@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strconv"
@@ -45,17 +46,9 @@ func (db *database) Execute(ctx context.Context, call *sdk.Call, rows *sdk.Rows)
 		return err
 	}
 	if changed, failed := db.refreshed(ctx); failed != nil || !changed {
-		return cmpError(failed, err)
+		return cmp.Or(failed, err)
 	}
 	return db.executePlain(ctx, s, rows)
-}
-
-// cmpError is the first error that is one.
-func cmpError(first, second error) error {
-	if first != nil {
-		return first
-	}
-	return second
 }
 
 // isMiss reports whether err says that a name is not known: the catalogue may be older

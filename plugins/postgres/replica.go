@@ -20,6 +20,8 @@ type replica struct {
 const (
 	// shunTime is how long a replica that fails is left out.
 	shunTime = 5 * time.Second
+	// replicaConnect is how long connecting to a replica may take: there is the primary.
+	replicaConnect = time.Second
 	// replicaPoll is how often a replica is asked how far it is.
 	replicaPoll = 5 * time.Millisecond
 )
@@ -27,8 +29,10 @@ const (
 // openReplicas makes the replicas' pools. That one cannot be reached is found out, and
 // forgiven, when it is asked.
 func (db *database) openReplicas(ctx context.Context, config *Config) error {
+	limited := *config
+	limited.ConnectTimeout = min(limited.ConnectTimeout, replicaConnect)
 	for _, uri := range config.Replicas {
-		s, err := newServer(ctx, uri, config, db.caching.Load())
+		s, err := newServer(ctx, uri, &limited, db.caching.Load())
 		if err != nil {
 			return err
 		}
@@ -38,13 +42,13 @@ func (db *database) openReplicas(ctx context.Context, config *Config) error {
 }
 
 // acquireReplica returns a connection to a replica that has reached position, nil if none
-// is fit. "" is any position.
+// is fit and free. "" is any position.
 func (db *database) acquireReplica(ctx context.Context, position string) *conn {
 	now := time.Now()
 	first := db.turn.Add(1)
 	for i := range db.replicas {
 		r := db.replicas[(first+uint64(i))%uint64(len(db.replicas))]
-		if r.shunned.Load() > now.UnixNano() {
+		if r.shunned.Load() > now.UnixNano() || len(r.slots) == cap(r.slots) {
 			continue
 		}
 		c, err := db.acquireOf(ctx, r.server)

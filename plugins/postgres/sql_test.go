@@ -219,3 +219,17 @@ func TestBackslashes(t *testing.T) {
 		}
 	}
 }
+
+// TestTextRunsOnce: a text that names what does not exist is not run again, whatever the
+// catalogue says meanwhile.
+func TestTextRunsOnce(t *testing.T) {
+	db := openTest(t, nil, "create table log (n int)")
+	other := openURI(t, db.pool.Config().ConnString(), nil)
+	must(t, other, sqlText("create table unseen (a int)")) // a newer catalogue
+	db.catalogues.expire()
+	_, err := execute(t.Context(), db, sqlText("insert into log values (1); commit; select * from nowhere"))
+	wantError(t, answer{}, err, sdk.NotFound, "undefined_table")
+	if got := must(t, db, sdk.Statement{Verb: sdk.Count, Table: table("log")}).body; got != "1" {
+		t.Errorf("run %s times", got)
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -83,10 +84,10 @@ func (x *execution) unit(first, end int) (failed int, err error) {
 			primary = true
 		case !outdated && u != nil && u.outdated:
 			outdated = true
-		case !missed && isMiss(err):
+		case !missed && isMiss(err) && x.call.Statements[failed].Verb != sdk.SQL:
 			missed = true
 			if changed, failing := x.db.refreshed(x.ctx); failing != nil || !changed {
-				return failed, cmpError(failing, err)
+				return failed, cmp.Or(failing, err)
 			}
 		default:
 			return failed, err
