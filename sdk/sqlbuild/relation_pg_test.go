@@ -147,6 +147,7 @@ func TestEmbedOnPostgres(t *testing.T) {
 	view := c.Tables[sdk.Table{Schema: "public", Name: "all_projects"}]
 	view.Computed = []*Function{{Schema: "public", Name: "size", Returns: Returns{Value: Column{Name: "size", Type: "integer", Class: ClassNumber}}}}
 	returning := func(s sdk.Statement) sdk.Statement { s.Returning = sdk.ReturnSelection; return s }
+	idle := is("busy", "null")
 	cases := []struct {
 		name      string
 		statement sdk.Statement
@@ -180,6 +181,9 @@ func TestEmbedOnPostgres(t *testing.T) {
 		{"insert", returning(sdk.Statement{Verb: sdk.Insert, Table: sdk.Table{Name: "tasks"}, Rows: rows(`[{"id":8,"project_id":1},{"id":9}]`, "id", "project_id"), Order: []sdk.Order{down(asc("id"))},
 			Selection: sdk.Selection{Items: []sdk.Item{item("id"), rel("projects", item("name"), rel("client_id", item("name")))}}}),
 			`[{"id":9,"projects":null},{"id":8,"projects":{"name":"one","client_id":{"name":"Acme"}}}]`},
+		{"update by a null test", returning(sdk.Statement{Verb: sdk.Update, Table: sdk.Table{Name: "users"}, SetObject: []byte(`{"name":"new"}`), Filter: &idle,
+			Selection: sdk.Selection{Items: []sdk.Item{item("id"), item("name"), none(rel("busy")), rel("boss_id", item("name"))}}}),
+			`[{"id":3,"name":"new","boss_id":{"name":"ann"}}]`},
 		{"update with inner relations", returning(sdk.Statement{Verb: sdk.Update, Table: sdk.Table{Name: "users"}, SetObject: []byte(`{"name":"new"}`), AllowAll: true, Order: []sdk.Order{asc("id")},
 			Selection: sdk.Selection{Items: []sdk.Item{item("shout"), inner(spread(rel("chief", as("of", item("id"))))), inner(rel("busy", item("id")))}}}),
 			`[{"shout":"NEW","of":1,"busy":[{"id":2}]}]`},
