@@ -53,12 +53,12 @@ func mixedRow() (*plan, [][]byte) {
 	for i, oid := range oids {
 		known[oid] = &pgTypeRow{oid: oid, kind: 'b', category: 'X'}
 		if oid == pgtype.TextArrayOID {
-			known[oid] = &pgTypeRow{oid: oid, kind: 'b', category: 'A', array: true, elem: pgtype.TextOID, delim: ','}
+			known[oid] = &pgTypeRow{oid: oid, kind: 'b', category: 'A', elem: pgtype.TextOID, delim: ','}
 		}
 		fields[i] = pgconn.FieldDescription{Name: "column_" + strconv.Itoa(i), DataTypeOID: oid}
 	}
 	for oid := range known {
-		if r := known[oid]; r.array {
+		if r := known[oid]; r.elem != 0 {
 			known[r.elem].delim = ','
 		}
 		types[oid] = resolveType(known, oid)

@@ -2,147 +2,337 @@ package main
 
 import (
 	"context"
+	"errors"
+	"maps"
+	"runtime"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/athena-gateway/athena/sdk"
 	"github.com/athena-gateway/athena/sdk/sqlbuild"
 )
 
-// catalogue is what is known of a database's tables and types. It is never changed, only
-// replaced whole.
+// catalogue is what is known of a database. It is never changed, only replaced whole.
 type catalogue struct {
 	sqlbuild.Catalogue
+	mark  string    // what markSQL said when it was read
+	read  time.Time // when it came into use
 	types map[uint32]*typeInfo
+	rules map[uint32]viewRule // what the views show, by the id of their rewrite rule
 }
 
 const (
-	pathSQL = `select s from unnest(pg_catalog.current_schemas(false)) with ordinality as u(s, n) order by n`
-
-	// A generated column's expression is no default. A domain's default serves a column
-	// that has none of its own.
-	columnsSQL = `select n.nspname, c.relname, a.attname, a.atttypid,
-  a.attgenerated <> '' as generated,
-  a.atthasdef or a.attidentity <> '' or t.typdefault is not null as has_default,
-  case when a.attgenerated = '' and a.attidentity = '' then
-    coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), pg_catalog.pg_get_expr(t.typdefaultbin, 0)) end
-from pg_catalog.pg_class c
-join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-left join pg_catalog.pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
-left join pg_catalog.pg_type t on t.oid = a.atttypid and t.typtype = 'd'
-where c.relkind in ('r', 'p', 'v', 'm', 'f') and n.nspname <> 'information_schema' and n.nspname !~ '^pg_'
-order by c.oid, a.attnum`
-
-	keysSQL = `select n.nspname, c.relname, a.attname
-from pg_catalog.pg_index i
-join pg_catalog.pg_class c on c.oid = i.indrelid
-join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-cross join unnest(i.indkey) with ordinality as k(attnum, position)
-join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
-where i.indisprimary and n.nspname <> 'information_schema' and n.nspname !~ '^pg_'
-order by c.oid, k.position`
+	loadTimeout  = 2 * time.Minute        // how long a load may take
+	loadAttempts = 3                      // when the schema changes underneath
+	burst        = 100 * time.Millisecond // changes that are told within this time are read in one load
+	// A look whether the schema has changed is taken at most so often after a miss, and
+	// so rarely that it takes a tenth of the server's time at most.
+	minPause   = 100 * time.Millisecond
+	lookFactor = 10
 )
 
-// loadCatalogue reads the catalogue. Its errors are pgconn's.
-func loadCatalogue(pg *pgconn.PgConn) (*catalogue, error) {
-	types, err := loadTypes(pg)
-	if err != nil {
-		return nil, err
+// yieldRows is after how many rows a load lets requests run: about once in 100 us.
+const yieldRows = 128
+
+// yield lets requests run. Sleeping makes the scheduler look at the sockets too, which it
+// does not while there is anything to run.
+func yield() {
+	if runtime.GOMAXPROCS(0) == 1 {
+		time.Sleep(time.Microsecond)
+		return
 	}
-	c := &catalogue{Catalogue: sqlbuild.Catalogue{Tables: map[sdk.Table]*sqlbuild.Table{}}, types: types}
-	if err := eachRow(pg, pathSQL, func(v [][]byte) { c.Path = append(c.Path, string(v[0])) }); err != nil {
-		return nil, err
-	}
-	var t *sqlbuild.Table // the table of the row before
-	err = eachRow(pg, columnsSQL, func(v [][]byte) {
-		if t == nil || t.Name != string(v[1]) || t.Schema != string(v[0]) {
-			t = &sqlbuild.Table{Schema: string(v[0]), Name: string(v[1])}
-			c.Tables[sdk.Table{Schema: t.Schema, Name: t.Name}] = t
-		}
-		column := sqlbuild.Column{
-			Name: string(v[2]), Generated: v[4][0] == 't', HasDefault: v[5][0] == 't', Default: string(v[6]),
-		}
-		if info := types[parseOID(v[3])]; info != nil {
-			column.Type, column.Class, column.AsJSON = info.name, info.class, info.asJSON
-		}
-		t.Columns = append(t.Columns, column)
-	})
-	if err != nil {
-		return nil, err
-	}
-	err = eachRow(pg, keysSQL, func(v [][]byte) {
-		if t := c.Tables[sdk.Table{Schema: string(v[0]), Name: string(v[1])}]; t != nil {
-			t.Key = append(t.Key, string(v[2]))
-		}
-	})
-	return c, err
+	runtime.Gosched()
 }
 
-const (
-	minReload   = time.Second      // how soon after a load a miss may cause the next one
-	loadTimeout = 30 * time.Second // how long a load may take
-)
-
-// catalogues holds the current catalogue of a database.
+// catalogues holds the current catalogue of a database and says when it is to be read
+// again. One goroutine reads it; see database.watchCatalogue.
 type catalogues struct {
 	current atomic.Pointer[catalogue]
-	loading chan struct{}             // holds an element during a load
-	loaded  atomic.Pointer[time.Time] // when the last load ended, the zero time after expire
+	wake    chan struct{} // holds an element when next has changed
+
+	mu      sync.Mutex
+	next    *round    // nil: none is planned
+	looked  time.Time // when the last round began
+	pause   time.Duration
+	expired bool // the schema may have changed since
+	changes int  // statements under way that may change it
 }
 
-// reload reads the catalogue over c unless that was done within the last second. Callers
-// that come while a load is under way wait for it; each has a connection already, so
-// they cannot wait for each other's.
-func (s *catalogues) reload(c *conn) error {
-	select {
-	case s.loading <- struct{}{}:
-	case <-c.ctx.Done():
-		return neverStarted(c.ctx)
-	}
-	defer func() { <-s.loading }()
-	if s.fresh() {
-		return nil
-	}
-	ctx := c.ctx
-	limited, cancel := context.WithTimeout(ctx, loadTimeout)
-	defer cancel()
-	c.unwatch()
-	c.watch(limited)
-	defer func() {
-		c.unwatch()
-		c.watch(ctx)
-	}()
-	before := s.loaded.Load()
-	fresh, err := loadCatalogue(c.pg)
-	if err != nil {
-		return (&failure{err: err, ctx: limited, readOnly: true}).classify()
-	}
-	s.current.Store(fresh)
-	now := time.Now()
-	s.loaded.CompareAndSwap(before, &now) // else it has expired meanwhile
-	return nil
+// round is one look at the schema, and a load if it has changed.
+type round struct {
+	at    time.Time // when it is due
+	force bool      // load even if nothing seems to have changed
+	done  chan struct{}
+	err   error // once done is closed
 }
 
-// settle waits for the end of a load that is under way.
-func (s *catalogues) settle(ctx context.Context) error {
+func newCatalogues() catalogues { return catalogues{wake: make(chan struct{}, 1)} }
+
+// plan makes sure that a round begins within after.
+func (s *catalogues) plan(after time.Duration, force bool) *round {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.planLocked(after, force)
+}
+
+func (s *catalogues) planLocked(after time.Duration, force bool) *round {
+	at := time.Now().Add(after)
+	switch {
+	case s.next == nil:
+		s.next = &round{at: at, done: make(chan struct{})}
+	case at.Before(s.next.at):
+		s.next.at = at
+	}
+	s.next.force = s.next.force || force
 	select {
-	case s.loading <- struct{}{}:
-		<-s.loading
+	case s.wake <- struct{}{}:
+	default:
+	}
+	return s.next
+}
+
+// changing is called before a statement that may change the schema, and what it returns
+// afterwards. Until then every miss is looked after: the statement's answer may have been
+// sent.
+func (s *catalogues) changing() (done func()) {
+	s.mu.Lock()
+	s.changes++
+	s.mu.Unlock()
+	return func() {
+		s.mu.Lock()
+		s.changes--
+		s.mu.Unlock()
+		s.expire()
+	}
+}
+
+// expire makes the next miss look at once, and has it done in the background before long.
+func (s *catalogues) expire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expired = true
+	s.planLocked(max(burst, s.pause), false)
+}
+
+// reload waits for a catalogue that is newer than the call, unless the last look was taken
+// a moment ago and nothing is known to have changed since. With force it always waits for
+// a load.
+func (s *catalogues) reload(ctx context.Context, force bool) error {
+	s.mu.Lock()
+	if !force && !s.expired && s.changes == 0 && time.Since(s.looked) < s.pause {
+		s.mu.Unlock()
 		return nil
+	}
+	r := s.planLocked(0, force)
+	s.mu.Unlock()
+	select {
+	case <-r.done:
+		return r.err
 	case <-ctx.Done():
 		return neverStarted(ctx)
 	}
 }
 
-// fresh reports whether a reload would do nothing.
-func (s *catalogues) fresh() bool {
-	loaded := s.loaded.Load()
-	return loaded != nil && time.Since(*loaded) < minReload
+// begin takes the planned round when it is due. Else it says how long to wait, 0 when
+// none is planned.
+func (s *catalogues) begin() (r *round, wait time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.next == nil {
+		return nil, 0
+	}
+	if wait = time.Until(s.next.at); wait > 0 {
+		return nil, wait
+	}
+	r, s.next = s.next, nil
+	s.looked, s.expired = time.Now(), false
+	return r, 0
 }
 
-// expire makes the next miss reload at once, after a statement that may have changed the
-// schema.
-func (s *catalogues) expire() { s.loaded.Store(new(time.Time)) }
+// watchCatalogue reads the catalogue, and keeps it current until db is closed: when the
+// server notifies, when a name is missed, and every so often (0: not). If it fails, db
+// must be closed.
+func (db *database) watchCatalogue(ctx context.Context, every time.Duration) error {
+	var background context.Context
+	background, db.stop = context.WithCancel(context.WithoutCancel(ctx))
+	first := db.catalogues.plan(0, true)
+	db.done.Go(func() { db.keepCatalogue(background, every) })
+	select {
+	case <-first.done:
+	case <-ctx.Done():
+		return neverStarted(ctx)
+	}
+	if first.err != nil {
+		return first.err
+	}
+	db.done.Go(func() { db.listen(background) })
+	return nil
+}
+
+// keepCatalogue runs the rounds until ctx ends. A load that fails leaves the catalogue as
+// it was and is logged, once until one works.
+func (db *database) keepCatalogue(ctx context.Context, every time.Duration) {
+	s := &db.catalogues
+	failing := false
+	for ctx.Err() == nil {
+		r, wait := s.begin()
+		if r == nil {
+			if !s.sleep(ctx, wait, every) {
+				s.plan(0, false)
+			}
+			continue
+		}
+		r.err = db.look(ctx, r.force)
+		close(r.done)
+		if r.err != nil && !failing && ctx.Err() == nil && s.current.Load() != nil {
+			hclog.Default().Warn("the database's catalogue could not be read: the last one stays in use", "error", r.err)
+		}
+		failing = r.err != nil
+	}
+	last := s.plan(0, false) // others may wait for it
+	last.err = neverStarted(ctx)
+	close(last.done)
+}
+
+// sleep waits until the planned round may be due: for wait, or with none planned until one
+// is. It is false when there was none for as long as every.
+func (s *catalogues) sleep(ctx context.Context, wait, every time.Duration) bool {
+	var due <-chan time.Time
+	limit := wait
+	if wait == 0 {
+		limit = every
+	}
+	if limit > 0 {
+		timer := time.NewTimer(limit)
+		defer timer.Stop()
+		due = timer.C
+	}
+	select {
+	case <-due:
+		return wait > 0
+	case <-s.wake:
+	case <-ctx.Done():
+	}
+	return true
+}
+
+// look reads the catalogue over a connection of its own if it has changed.
+func (db *database) look(ctx context.Context, force bool) error {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	began := time.Now()
+	pg, err := db.connectAlone(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeAlone(pg)
+	stop := context.AfterFunc(ctx, func() { _ = pg.Conn().Close() })
+	defer stop()
+	for attempt := 1; ; attempt++ {
+		known := db.catalogues.current.Load()
+		l := &loader{pg: pg, known: known, trusting: attempt == loadAttempts}
+		err := l.begin()
+		if attempt == 1 {
+			db.catalogues.setPause(max(minPause, lookFactor*time.Since(began)))
+		}
+		if err == nil && known != nil && known.mark == l.c.mark && !force {
+			return nil
+		}
+		if err == nil {
+			err = l.load()
+		}
+		if err == nil {
+			l.c.read = time.Now()
+			db.catalogues.current.Store(l.c)
+			return nil
+		}
+		var server *pgconn.PgError
+		if attempt == loadAttempts || pg.IsClosed() || !errors.As(err, &server) {
+			return (&failure{err: err, ctx: ctx, readOnly: true}).classify()
+		}
+		// The server's functions look at the schema as it is now, not as it was when the
+		// transaction began, and may find nothing.
+		_ = pg.Exec(context.Background(), "rollback").Close()
+	}
+}
+
+func (s *catalogues) setPause(d time.Duration) {
+	s.mu.Lock()
+	s.pause = d
+	s.mu.Unlock()
+}
+
+// connectAlone makes a connection outside the pool, so that loads take none from requests.
+func (db *database) connectAlone(ctx context.Context) (*pgconn.PgConn, error) {
+	config := db.pool.Config()
+	if config.BeforeConnect != nil {
+		if err := config.BeforeConnect(ctx, config.ConnConfig); err != nil {
+			return nil, err
+		}
+	}
+	config.ConnConfig.OnNotification = db.notified
+	pg, err := pgconn.ConnectConfig(ctx, &config.ConnConfig.Config)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return nil, neverStarted(ctx)
+		}
+		return nil, connectError(err, &config.ConnConfig.Config)
+	}
+	return pg, nil
+}
+
+// closeAlone closes a connection of connectAlone. It does not wait for a server that is
+// silent.
+func closeAlone(pg *pgconn.PgConn) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = pg.Close(ctx)
+}
+
+// learn adds the types of fields to the catalogue that it does not have: those of tables'
+// rows, and newer ones. It runs a statement on c.
+func (s *catalogues) learn(c *conn, fields []pgconn.FieldDescription) error {
+	var missing []uint32
+	known := s.current.Load().types
+	for i := range fields {
+		if known[fields[i].DataTypeOID] == nil {
+			missing = append(missing, fields[i].DataTypeOID)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	rows := map[uint32]*pgTypeRow{}
+	if err := readTypes(c.pg, rows, missing); err != nil {
+		return c.failed(err, true)
+	}
+	for {
+		old := s.current.Load()
+		learned := *old
+		learned.types = maps.Clone(old.types)
+		for oid := range rows {
+			learned.types[oid] = resolveType(rows, oid)
+		}
+		if s.current.CompareAndSwap(old, &learned) {
+			return nil
+		}
+	}
+}
+
+// markSQL says what the schema is known by. A change of it inserts rows into one of these
+// tables or deletes some, which their number shows, or replaces some by newer ones, which
+// the sum of the transactions that wrote them shows.
+var markSQL = func() string {
+	var b strings.Builder
+	b.WriteString("select pg_catalog.concat_ws(' ', current_user, pg_catalog.current_schemas(false)")
+	for _, table := range []string{"namespace", "class", "attribute where attnum > 0", "attrdef", "constraint", "index", "inherits",
+		"proc", "type", "enum", "cast", "rewrite", "trigger", "description", "auth_members"} {
+		b.WriteString(", (select pg_catalog.concat(count(*), '/', sum(xmin::text::int8)) from pg_catalog.pg_" + table + ")")
+	}
+	b.WriteString("), pg_catalog.array_to_json(pg_catalog.current_schemas(false))")
+	return b.String()
+}()

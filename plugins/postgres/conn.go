@@ -241,7 +241,7 @@ func (c *conn) prepare(key statementKey, utc bool) (*statement, error) {
 	}
 	s := &statement{key: key, desc: desc}
 	if unknown := s.describe(c.db, utc); unknown {
-		if err := c.db.catalogues.reload(c); err != nil {
+		if err := c.db.catalogues.learn(c, desc.Fields); err != nil {
 			return nil, err
 		}
 		s.describe(c.db, utc)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -61,11 +62,12 @@ func isMiss(err error) bool {
 	return e.Code == "42P01" || e.Code == "42703" || e.Code == "42704" || e.Code == "42883"
 }
 
-// refreshed looks for a newer catalogue and reports whether there is one.
+// refreshed looks for a newer catalogue and reports whether there is one, perhaps since a
+// moment ago.
 func (db *database) refreshed(ctx context.Context) (bool, error) {
 	known := db.catalogues.current.Load()
-	err := db.reload(ctx)
-	return db.catalogues.current.Load() != known, err
+	err := db.catalogues.reload(ctx, false)
+	return db.catalogues.current.Load() != known || time.Since(known.read) < 10*time.Second, err
 }
 
 // isPlain reports whether a call is one statement on a table that needs nothing around

@@ -42,7 +42,7 @@ type database struct {
 	auto        bool          // caching ends when a pooler shows
 	catalogues  catalogues
 
-	stop context.CancelFunc // ends refresh
+	stop context.CancelFunc // ends what runs in the background
 	done sync.WaitGroup
 }
 
@@ -55,23 +55,20 @@ var (
 func open(ctx context.Context, config Config) (*database, error) {
 	db := &database{
 		replicaWait: config.ReplicaWait, auto: config.StatementCache == "auto",
-		catalogues: catalogues{loading: make(chan struct{}, 1)},
+		catalogues: newCatalogues(),
 	}
 	db.caching.Store(config.StatementCache != "off")
 	if err := db.connect(ctx, &config); err != nil {
 		return nil, err
 	}
-	err := db.reload(ctx)
+	err := db.watchCatalogue(ctx, config.CatalogueRefresh)
 	if err == nil {
 		err = db.openReplicas(ctx, &config)
 	}
 	if err != nil {
-		db.closePools()
+		_ = db.Close()
 		return nil, err
 	}
-	refreshing, stop := context.WithCancel(context.WithoutCancel(ctx))
-	db.stop = stop
-	db.done.Go(func() { db.refresh(refreshing, config.CatalogueRefresh) })
 	return db, nil
 }
 
@@ -126,41 +123,6 @@ func (db *database) stopCaching(why string) bool {
 	}
 	hclog.Default().Warn("prepared statements are not kept: the database is behind a pooler that shares its sessions", "because", why)
 	return true
-}
-
-// reload reads the catalogue over a connection of its own.
-func (db *database) reload(ctx context.Context) error {
-	// Not to wait for others' loads with a connection in hand.
-	if err := db.catalogues.settle(ctx); err != nil {
-		return err
-	}
-	if db.catalogues.fresh() {
-		return nil
-	}
-	c, err := db.acquire(ctx)
-	if err != nil {
-		return err
-	}
-	defer c.release()
-	return db.catalogues.reload(c)
-}
-
-// refresh reloads the catalogue from time to time until ctx ends. A load that fails is
-// tried again the next time; calls meanwhile say what is wrong with the database.
-func (db *database) refresh(ctx context.Context, every time.Duration) {
-	if every <= 0 {
-		return
-	}
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			_ = db.reload(ctx)
-		}
-	}
 }
 
 func (db *database) types() map[uint32]*typeInfo { return db.catalogues.current.Load().types }

@@ -161,7 +161,7 @@ func (u *unit) runText(t *task) error {
 		return c.textFailed(t, err)
 	}
 	if r.unknown { // the next time it will be known
-		_ = c.db.catalogues.reload(c)
+		_ = c.db.catalogues.learn(c, r.rr.FieldDescriptions())
 	}
 	return u.answered(t, tag)
 }

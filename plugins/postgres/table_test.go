@@ -208,7 +208,7 @@ func TestCatalogue(t *testing.T) {
 	}
 	want := []string{
 		"a character varying 1 false false ", "b bpchar 1 false false ", `c "bit" 0 false false `, "d numeric 2 false false ", "e integer 2 true false ",
-		"f integer 2 true true ", "g integer 2 true false (1 + 1)", "h code 1 true false 'none'::text",
+		"f integer 2 true true ", "g integer 2 true false (1 + 1)", "h public.code 1 true false 'none'::text",
 		"i timestamp with time zone[] 5 false false ", "j jsonb 6 false false ", "k uuid 4 false false ", "l bytea 8 false false ",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -242,7 +242,7 @@ func TestSchemaChanges(t *testing.T) {
 	change := func(text string) {
 		t.Helper()
 		must(t, other, sqlText(text))
-		db.catalogues.expire() // else a miss within a second of a load is believed
+		db.catalogues.expire() // else a miss shortly after a look is believed
 	}
 	read := func(name, want string) {
 		t.Helper()

@@ -164,7 +164,7 @@ func (u *unit) run(primary bool) (failed int, err error) {
 	for _, t := range u.tasks {
 		if t.s.Verb == sdk.SQL && (!t.script.plain || t.script.statements > 1) {
 			u.c.touched = true
-			defer u.db.catalogues.expire()
+			defer u.db.catalogues.changing()()
 		}
 	}
 	if t := u.tasks[0]; u.alone() {
