@@ -29,9 +29,6 @@ func placesURI(t *testing.T) string {
 
 func TestGeoJSON(t *testing.T) {
 	db := openURI(t, placesURI(t), nil)
-	known := *db.catalogues.current.Load()
-	known.GeoJSON = `"public"."st_asgeojson"`
-	db.catalogues.current.Store(&known)
 	feature := func(id, x, y float64, name string) any {
 		return map[string]any{"type": "Feature", "geometry": map[string]any{"type": "Point", "coordinates": []any{x, y}}, "properties": map[string]any{"id": id, "name": name}}
 	}
