@@ -254,6 +254,10 @@ func (t *tx) read(ctx context.Context, from *source, s *sdk.Statement, rows *sdk
 // write executes an Insert, Update or Delete and answers with the written rows.
 func (t *tx) write(ctx context.Context, to *table, s *sdk.Statement, rows *sdk.Rows) error {
 	rows.Tail.TablesWritten = []string{"main." + to.name}
+	returned := t.returned(to, s)
+	if t.err != nil {
+		return t.err
+	}
 	var written []row
 	var err error
 	switch s.Verb {
@@ -277,18 +281,22 @@ func (t *tx) write(ctx context.Context, to *table, s *sdk.Statement, rows *sdk.R
 		t.key = to.keyPairs(written[0])
 		rows.Tail.Keys = t.key
 	}
-	selection := s.Selection
+	if returned == nil {
+		return nil
+	}
+	return returned.emit(ctx, sequence(written), rows)
+}
+
+// returned compiles what a write answers with; nil is nothing.
+func (t *tx) returned(to *table, s *sdk.Statement) *level {
 	switch s.Returning {
 	case sdk.ReturnNone:
 		return nil
 	case sdk.ReturnKeys:
-		selection = sdk.Selection{Items: to.keyItems()}
+		return t.level(to, &levelSpec{selection: &sdk.Selection{Items: to.keyItems()}})
+	default:
+		return t.level(to, &levelSpec{selection: &s.Selection, order: s.Order})
 	}
-	returned := t.level(to, &levelSpec{selection: &selection, order: s.Order})
-	if t.err != nil {
-		return t.err
-	}
-	return returned.emit(ctx, sequence(written), rows)
 }
 
 // source is a table and its rows, in memory or made on the way.

@@ -168,7 +168,7 @@ func (k kind) parse(s string) (cell, error) {
 		}
 	default:
 		if strings.HasPrefix(trimmed, "{") && strings.HasSuffix(trimmed, "}") {
-			return k.fromArray(json.RawMessage("[" + trimmed[1:len(trimmed)-1] + "]"))
+			return k.fromArray(json.RawMessage("[" + strings.ReplaceAll(trimmed[1:len(trimmed)-1], "NULL", "null") + "]"))
 		}
 	}
 	return nil, k.malformed(s)

@@ -130,7 +130,7 @@ func (t *table) assign(old row, set []sdk.SetItem, object []byte) (row, error) {
 // insert adds the statement's rows. It answers the rows written and, of an upsert, how
 // many of these are new.
 func (t *tx) insert(table *table, s *sdk.Statement) ([]row, *int64, error) {
-	objects, columns, err := payload(s)
+	objects, columns, err := payload(table, s)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -311,9 +311,9 @@ func highest(rows []row, column int) int64 {
 
 // payload reads an insert's rows: maps from column name to JSON value, and the columns
 // that they have.
-func payload(s *sdk.Statement) ([]map[string]json.RawMessage, []string, error) {
+func payload(t *table, s *sdk.Statement) ([]map[string]json.RawMessage, []string, error) {
 	if s.Rows.Format == sdk.RowsCSV {
-		return csvPayload(string(s.Rows.Payload))
+		return csvPayload(t, string(s.Rows.Payload))
 	}
 	body := bytes.TrimSpace(s.Rows.Payload)
 	if len(body) > 0 && body[0] == '{' {
@@ -332,8 +332,9 @@ func payload(s *sdk.Statement) ([]map[string]json.RawMessage, []string, error) {
 	return objects, slices.Sorted(maps.Keys(names)), nil
 }
 
-// csvPayload reads a header line and rows. A bare NULL is null.
-func csvPayload(body string) ([]map[string]json.RawMessage, []string, error) {
+// csvPayload reads a header line and rows. A bare NULL is null; the text of a JSON column
+// is JSON.
+func csvPayload(t *table, body string) ([]map[string]json.RawMessage, []string, error) {
 	var header []string
 	var objects []map[string]json.RawMessage
 	for line := 1; body != ""; line++ {
@@ -355,6 +356,13 @@ func csvPayload(body string) ([]map[string]json.RawMessage, []string, error) {
 		object := map[string]json.RawMessage{}
 		for i, name := range header {
 			object[name] = fields[i]
+			column, err := t.find(name)
+			if err == nil && t.columns[column].kind == kindJSON && string(fields[i]) != "null" {
+				object[name], err = t.columns[column].kind.parse(text(fields[i]))
+			}
+			if err != nil {
+				return nil, nil, err
+			}
 		}
 		objects = append(objects, object)
 	}

@@ -222,6 +222,36 @@ func rowsJSON(t *table, rows []row) []byte {
 	return arrayCell(list)
 }
 
+// rowsCSV writes rows with a header line. Text arrays are not among what it can write.
+func rowsCSV(t *table, rows []row) []byte {
+	quote := func(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
+	var out strings.Builder
+	for i, c := range t.columns {
+		if i > 0 {
+			out.WriteByte(',')
+		}
+		out.WriteString(quote(c.name))
+	}
+	for _, r := range rows {
+		for i, c := range r {
+			out.WriteByte("\n,"[min(i, 1)])
+			switch k := t.columns[i].kind; {
+			case c == nil:
+				out.WriteString("NULL")
+			case k == kindJSON:
+				out.WriteString(quote(string(c)))
+			case k.element() != "":
+				out.WriteString(quote(arrayText(c)))
+			case k == kindText || k == kindTime:
+				out.WriteString(quote(text(c)))
+			default:
+				out.Write(c)
+			}
+		}
+	}
+	return []byte(out.String() + "\n")
+}
+
 // row makes a row whose foreign keys are null or those of rows that they can refer to.
 func (w *world) row(r *random, t *table, referred func(*foreignKey) []row) row {
 	made := make(row, len(t.columns))

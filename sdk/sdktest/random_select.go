@@ -197,9 +197,30 @@ func (g *generator) grouped(t *table, p *part, spread bool) {
 		}
 		p.selection.Items = append(p.selection.Items, item)
 	}
+	if g.flavor.strict && !spread && g.chance(30) {
+		g.groupedByRelation(t, p)
+	}
 }
 
-// reference is a link with a target and a hint that mean no other.
+// groupedByRelation adds a to-one relation to groups: embedded, or spread with a column
+// and an aggregate. Their order is not total any more.
+func (g *generator) groupedByRelation(t *table, p *part) {
+	for _, ref := range g.references(t) {
+		if ref.many || g.chance(50) {
+			continue
+		}
+		r := &sdk.Relation{Target: ref.name, Hint: ref.hint, Spread: g.chance(60)}
+		r.Selection.Items = []sdk.Item{{Column: sdk.Column{Name: ref.target.columns[0].name}, Alias: g.alias()}}
+		if c := pick(g.random, ref.target.columns); r.Spread {
+			r.Selection.Items = append(r.Selection.Items, sdk.Item{Column: sdk.Column{Name: c.name}, Aggregate: "count", Alias: g.alias()})
+		}
+		p.selection.Items = append(p.selection.Items, sdk.Item{Kind: sdk.ItemRelation, Relation: r, Alias: g.alias()})
+		p.order = nil
+		return
+	}
+}
+
+// relationRef is a link with a target and a hint that mean no other.
 type relationRef struct {
 	*link
 	name, hint string

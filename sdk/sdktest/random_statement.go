@@ -30,8 +30,8 @@ func (g *generator) call() *sdk.Call {
 	n := 1
 	if g.capabilities.Transactions && g.chance(20) {
 		n = 2 + g.IntN(3)
-		call.Tx.Single = true
-		call.Tx.Rollback = g.chance(10)
+		call.Tx.Single = g.chance(75)
+		call.Tx.Rollback = call.Tx.Single && g.chance(10)
 	}
 	for range n {
 		call.Statements = append(call.Statements, g.statement())
@@ -40,7 +40,7 @@ func (g *generator) call() *sdk.Call {
 		g.spoil(&call.Statements[0])
 	}
 	reads := slices.ContainsFunc(call.Statements, func(s sdk.Statement) bool { return s.ReadOnly() })
-	if g.capabilities.Transactions && !reads && g.chance(10) {
+	if g.capabilities.Transactions && !reads && (n == 1 || call.Tx.Single) && g.chance(10) {
 		call.Expect.MaxAffected = ptr(int64(g.IntN(4)))
 	}
 	if n == 1 && call.Statements[0].Verb == sdk.Select {
@@ -147,6 +147,9 @@ func (g *generator) assigned(c column) sdk.Value {
 	if g.chance(15) && (!c.required || g.chance(10)) {
 		return sdk.Value{Hint: sdk.Null}
 	}
+	if c.kind == kindJSON && g.chance(20) {
+		return sdk.Value{Hint: sdk.String, Text: pick(g.random, textPool)}
+	}
 	return g.value(c.kind)
 }
 
@@ -203,6 +206,9 @@ func (g *generator) inserts(t *table, s *sdk.Statement) {
 	s.Rows = sdk.Rowset{Payload: rowsJSON(t, rows), Columns: names(t), MissingDefault: g.chance(30)}
 	if len(rows) == 1 && g.chance(50) {
 		s.Rows.Payload = s.Rows.Payload[1 : len(s.Rows.Payload)-1]
+	}
+	if g.capabilities.CSV && g.chance(15) && !slices.ContainsFunc(t.columns, func(c column) bool { return c.kind == kindTexts }) {
+		s.Rows = sdk.Rowset{Format: sdk.RowsCSV, Payload: rowsCSV(t, rows), Columns: names(t)}
 	}
 	if g.chance(20) { // leave the last columns to their defaults
 		s.Rows.Columns = s.Rows.Columns[:max(1, len(s.Rows.Columns)-g.IntN(3))]
@@ -282,7 +288,7 @@ func (g *generator) returns(t *table, s *sdk.Statement) {
 // spoil makes a statement fail.
 func (g *generator) spoil(s *sdk.Statement) {
 	missing := sdk.Column{Name: "no_such_column"}
-	switch n := g.IntN(6); {
+	switch n := g.IntN(7); {
 	case n == 0:
 		s.Table.Name = "no_such_table"
 	case n == 1 && s.Verb != sdk.Insert:
@@ -291,9 +297,14 @@ func (g *generator) spoil(s *sdk.Statement) {
 		s.Filter, s.Key, s.AllowAll = nil, nil, false
 	case n == 3 && s.Verb == sdk.Update:
 		s.Set, s.SetObject = []sdk.SetItem{{Column: missing.Name, Value: sdk.Value{Text: "1"}}}, nil
-	case n == 4 && s.Verb == sdk.Select && g.capabilities.Relations:
-		s.Selection = sdk.Selection{Items: []sdk.Item{{Kind: sdk.ItemRelation, Relation: &sdk.Relation{Target: "no_such_relation"}}}}
-		s.Order, s.Filter = nil, nil
+	case n >= 4 && s.Verb == sdk.Select && g.capabilities.Relations:
+		relation := &sdk.Relation{Target: "no_such_relation"}
+		if links := g.probe.links(g.probe.tables[s.Table.Name]); len(links) > 0 && g.chance(50) {
+			relation.Target = pick(g.random, links).target.name // which may be ambiguous
+		}
+		relation.Selection.None = true
+		s.Selection = sdk.Selection{Items: []sdk.Item{{Kind: sdk.ItemStar}, {Kind: sdk.ItemRelation, Relation: relation}}}
+		s.Order, s.Filter, s.Limit, s.Offset = nil, nil, nil, nil
 	case s.Verb == sdk.Select:
 		s.Selection = sdk.Selection{Items: []sdk.Item{{Column: missing}}}
 		s.Order, s.Filter = nil, nil
