@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"github.com/athena-gateway/athena/sdk"
-	"github.com/athena-gateway/athena/sdk/sqlbuild"
 )
 
 const functionsSetup = `
@@ -15,40 +14,9 @@ create function adult(low int) returns people language sql stable as 'select * f
 create function grown(low int) returns setof people language sql stable as 'select * from people where age > low';
 create function note(n int) returns void language sql as 'insert into calls values (n)';
 create function noted(n int) returns int language sql as 'insert into calls values (n) returning n';
-create function lies(n int) returns int language plpgsql as 'begin execute ''insert into calls values (1)''; return n; end';
-create function slow() returns int language sql stable as 'select 1 from pg_sleep(60)';
+create function lies(n int) returns int language plpgsql stable as 'begin return noted(n); end';
+create function slow() returns int language sql stable set statement_timeout = '30ms' set default_transaction_isolation = 'serializable' as 'select 1 from pg_sleep(60)';
 create function headers(status text) returns text language sql stable as $$ select set_config('response.status', status, true) $$`
-
-// withFunctions puts functionsSetup's functions into the catalogue.
-func withFunctions(t *testing.T, db *database) {
-	t.Helper()
-	known := *db.catalogues.current.Load()
-	people := known.Tables[sdk.Table{Schema: "public", Name: "people"}]
-	number := func(name string, optional bool) sqlbuild.Param {
-		return sqlbuild.Param{Name: name, Type: "integer", Class: sqlbuild.ClassNumber, Optional: optional}
-	}
-	value := func(name, typ string) sqlbuild.Returns {
-		return sqlbuild.Returns{Value: sqlbuild.Column{Name: name, Type: typ}}
-	}
-	set := func(r sqlbuild.Returns) sqlbuild.Returns { r.Set = true; return r }
-	row := sqlbuild.Returns{Columns: people.Columns, Table: people}
-	known.Functions = map[sdk.Table][]*sqlbuild.Function{}
-	for _, f := range []*sqlbuild.Function{
-		{Name: "add", Params: []sqlbuild.Param{number("a", false), number("b", true)}, Returns: value("add", "integer")},
-		{Name: "numbers", Params: []sqlbuild.Param{number("n", false)}, Returns: set(value("numbers", "integer"))},
-		{Name: "adult", Params: []sqlbuild.Param{number("low", false)}, Returns: row},
-		{Name: "grown", Params: []sqlbuild.Param{number("low", false)}, Returns: set(row)},
-		{Name: "note", Params: []sqlbuild.Param{number("n", false)}, Returns: sqlbuild.Returns{Void: true}, Volatile: true},
-		{Name: "noted", Params: []sqlbuild.Param{number("n", false)}, Returns: value("noted", "integer"), Volatile: true},
-		{Name: "lies", Params: []sqlbuild.Param{number("n", false)}, Returns: value("lies", "integer")},
-		{Name: "slow", Returns: value("slow", "integer"), Settings: []sdk.Pair{{Name: "statement_timeout", Value: "30ms"}, {Name: "default_transaction_isolation", Value: "serializable"}}},
-		{Name: "headers", Params: []sqlbuild.Param{{Name: "status", Type: "text", Class: sqlbuild.ClassText}}, Returns: value("headers", "text")},
-	} {
-		f.Schema = "public"
-		known.Functions[sdk.Table{Schema: f.Schema, Name: f.Name}] = []*sqlbuild.Function{f}
-	}
-	db.catalogues.current.Store(&known)
-}
 
 func callOf(name, args string) sdk.Statement {
 	return sdk.Statement{Verb: sdk.Function, Function: sdk.FunctionCall{Name: name, Args: []byte(args)}}
@@ -62,7 +30,6 @@ func TestFunctions(t *testing.T) {
 
 func testFunctions(t *testing.T, cache string) {
 	db := openTest(t, map[string]any{"max_connections": 1, "statement_cache": cache}, peopleSetup, functionsSetup)
-	withFunctions(t, db)
 	limit := int64(2)
 	paged := callOf("numbers", `{"n":5}`)
 	paged.Limit, paged.Count = &limit, sdk.CountExact

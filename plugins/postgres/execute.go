@@ -14,7 +14,7 @@ import (
 )
 
 var capabilities = sdk.Capabilities{
-	Verbs: []sdk.Verb{sdk.Select, sdk.Insert, sdk.Update, sdk.Delete, sdk.Count, sdk.SQL},
+	Verbs: []sdk.Verb{sdk.Select, sdk.Insert, sdk.Update, sdk.Delete, sdk.Function, sdk.Count, sdk.SQL},
 	Operators: []sdk.Operator{sdk.Eq, sdk.Neq, sdk.Gt, sdk.Gte, sdk.Lt, sdk.Lte, sdk.Like, sdk.ILike, sdk.Match, sdk.IMatch,
 		sdk.In, sdk.Is, sdk.IsDistinct, sdk.Contains, sdk.Contained, sdk.Overlaps, sdk.FTS, sdk.PlainFTS, sdk.PhraseFTS, sdk.WebFTS,
 		sdk.StrictLeft, sdk.StrictRght, sdk.NotRight, sdk.NotLeft, sdk.Adjacent},
@@ -22,10 +22,12 @@ var capabilities = sdk.Capabilities{
 	Sessions:     true,
 	Returning:    true,
 	Conflict:     true,
+	Relations:    true,
 	JSONPaths:    true,
 	Aggregates:   true,
 	Explain:      true,
 	CSV:          true,
+	GeoJSON:      true,
 	Raw:          true,
 	SQLHeaders:   true,
 	Positions:    true,

@@ -374,7 +374,8 @@ func TestTables(t *testing.T) {
 func TestModel(t *testing.T) {
 	db := openTest(t, nil, `
 		create table docs (id int primary key, doc jsonb, span int4range, words text, tags text[], at timestamptz, n numeric);
-		insert into docs values (1, '{"a":{"b":[1,2]}}', '[1,5)', 'the quick brown fox', '{x,y}', '2024-01-01 10:30+00', 1.5), (2, '{"a":{"b":[3]}}', '[5,9)', 'lazy dogs', '{y}', '2024-01-01 23:59+00', 2.25)`)
+		insert into docs values (1, '{"a":{"b":[1,2]}}', '[1,5)', 'the quick brown fox', '{x,y}', '2024-01-01 10:30+00', 1.5), (2, '{"a":{"b":[3]}}', '[5,9)', 'lazy dogs', '{y}', '2024-01-01 23:59+00', 2.25);
+		create table parts (name text, doc int references docs); insert into parts values ('p', 1)`)
 	id := sdk.Item{Column: sdk.Column{Name: "id"}}
 	selected := func(items ...sdk.Item) sdk.Statement {
 		return sdk.Statement{Verb: sdk.Select, Table: table("docs"), Selection: sdk.Selection{Items: items}, Order: []sdk.Order{{Column: sdk.Column{Name: "id"}}}}
@@ -412,6 +413,8 @@ func TestModel(t *testing.T) {
 		"sum":      {grouped(sdk.Item{Column: sdk.Column{Name: "n"}, Aggregate: "sum"}, sdk.Item{Aggregate: "count"}), sdk.ResultOptions{}, `[{"sum":3.75,"count":2}]`},
 		"bucket": {sdk.Statement{Verb: sdk.Select, Table: table("docs"), Selection: sdk.Selection{
 			Items: []sdk.Item{{Aggregate: "count"}}, Bucket: &sdk.Bucket{Column: sdk.Column{Name: "at"}, Granularity: "day"}}}, sdk.ResultOptions{}, `[{"at":"2024-01-01T00:00:00+00:00","count":2}]`},
+		"related": {selected(id, sdk.Item{Kind: sdk.ItemRelation, Relation: &sdk.Relation{Target: "parts", Selection: sdk.Selection{Items: []sdk.Item{{Column: sdk.Column{Name: "name"}}}}}}), sdk.ResultOptions{},
+			`[{"id":1,"parts":[{"name":"p"}]},{"id":2,"parts":[]}]`},
 		"raw": {selected(sdk.Item{Column: sdk.Column{Name: "words"}}), sdk.ResultOptions{Format: sdk.FormatRaw}, "the quick brown foxlazy dogs"},
 		"csv": {csv, sdk.ResultOptions{}, `[{"id":3,"words":"a, b"},{"id":4,"words":null}]`},
 	} {
