@@ -56,6 +56,7 @@ type catalogues struct {
 
 	mu      sync.Mutex
 	next    *round    // nil: none is planned
+	running *round    // nil: none
 	looked  time.Time // when the last round began
 	pause   time.Duration
 	expired bool // the schema may have changed since
@@ -123,12 +124,15 @@ func (s *catalogues) expire() {
 // a load.
 func (s *catalogues) reload(ctx context.Context, force bool) error {
 	s.mu.Lock()
-	if !force && !s.expired && s.changes == 0 && time.Since(s.looked) < s.pause {
-		s.mu.Unlock()
+	r := s.running
+	recent := !s.expired && s.changes == 0 && time.Since(s.looked) < s.pause
+	if force || !recent {
+		r = s.planLocked(0, force)
+	}
+	s.mu.Unlock()
+	if r == nil {
 		return nil
 	}
-	r := s.planLocked(0, force)
-	s.mu.Unlock()
 	select {
 	case <-r.done:
 		return r.err
@@ -149,8 +153,17 @@ func (s *catalogues) begin() (r *round, wait time.Duration) {
 		return nil, wait
 	}
 	r, s.next = s.next, nil
-	s.looked, s.expired = time.Now(), false
+	s.running, s.looked, s.expired = r, time.Now(), false
 	return r, 0
+}
+
+// end ends the round that is running.
+func (s *catalogues) end(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running.err = err
+	close(s.running.done)
+	s.running = nil
 }
 
 // watchCatalogue reads the catalogue, and keeps it current until db is closed: when the
@@ -186,12 +199,12 @@ func (db *database) keepCatalogue(ctx context.Context, every time.Duration) {
 			}
 			continue
 		}
-		r.err = db.look(ctx, r.force)
-		close(r.done)
-		if r.err != nil && !failing && ctx.Err() == nil && s.current.Load() != nil {
-			hclog.Default().Warn("the database's catalogue could not be read: the last one stays in use", "error", r.err)
+		err := db.look(ctx, r.force)
+		if err != nil && !failing && ctx.Err() == nil && s.current.Load() != nil {
+			hclog.Default().Warn("the database's catalogue could not be read: the last one stays in use", "error", err)
 		}
-		failing = r.err != nil
+		failing = err != nil
+		s.end(err)
 	}
 	last := s.plan(0, false) // others may wait for it
 	last.err = neverStarted(ctx)

@@ -31,7 +31,17 @@ type faultBed struct {
 	admin *pgconn.PgConn
 }
 
+// newFaultBed opens an instance that does nothing in the background: its own connections
+// would meet the faults too.
 func newFaultBed(t *testing.T) *faultBed {
+	t.Helper()
+	b := newLiveBed(t)
+	b.db.stop()
+	b.db.done.Wait()
+	return b
+}
+
+func newLiveBed(t *testing.T) *faultBed {
 	t.Helper()
 	uri := testenv.Database(t, faultSetup)
 	admin, err := pgconn.Connect(t.Context(), uri)
@@ -373,7 +383,7 @@ func TestCutOpening(t *testing.T) {
 // TestCutReload: the connection ends while the catalogue is loaded for a table that is not
 // in it yet.
 func TestCutReload(t *testing.T) {
-	b := newFaultBed(t)
+	b := newLiveBed(t)
 	b.ask(t, "create table newer (n int); select 1")
 	b.db.catalogues.expire()
 	happens := b.proxy.CutBefore('D', "newer")
