@@ -43,15 +43,14 @@ func (db *database) Execute(ctx context.Context, call *sdk.Call, rows *sdk.Rows)
 	if !db.isPlain(call) {
 		return newExecution(ctx, db, call, rows).run()
 	}
-	s := &call.Statements[0]
-	err := db.executePlain(ctx, s, rows)
+	err := db.executePlain(ctx, call, rows)
 	if err == nil || rows.Head.Columns != nil || !isMiss(err) {
 		return err
 	}
 	if changed, failed := db.refreshed(ctx); failed != nil || !changed {
 		return cmp.Or(failed, err)
 	}
-	return db.executePlain(ctx, s, rows)
+	return db.executePlain(ctx, call, rows)
 }
 
 // isMiss reports whether err says that a name is not known: the catalogue may be older
@@ -61,7 +60,7 @@ func isMiss(err error) bool {
 	if !errors.As(err, &e) {
 		return false
 	}
-	return e.Code == "42P01" || e.Code == "42703" || e.Code == "42704" || e.Code == "42883"
+	return e.Code == "42P01" || e.Code == "42703" || e.Code == "42704" || e.Code == "42883" || e.Reason == "undefined_relation"
 }
 
 // refreshed looks for a newer catalogue and reports whether there is one, perhaps since a
@@ -88,8 +87,7 @@ func (db *database) isPlain(call *sdk.Call) bool {
 	case sdk.Count:
 		return s.Count <= sdk.CountExact
 	case sdk.Insert, sdk.Update, sdk.Delete:
-		return s.Conflict == nil && s.Returning != sdk.ReturnKeys && (s.Returning == sdk.ReturnNone || fewRows(s, &call.Result)) &&
-			!hasRelations(&s.Selection)
+		return s.Conflict == nil && s.Returning != sdk.ReturnKeys && (s.Returning == sdk.ReturnNone || fewRows(s, &call.Result))
 	default:
 		return false
 	}
@@ -129,11 +127,15 @@ func fewRows(s *sdk.Statement, o *sdk.ResultOptions) bool {
 }
 
 // executePlain runs a plain statement, by itself and in one round trip.
-func (db *database) executePlain(ctx context.Context, s *sdk.Statement, rows *sdk.Rows) error {
+func (db *database) executePlain(ctx context.Context, call *sdk.Call, rows *sdk.Rows) error {
+	s := &call.Statements[0]
 	options := rows.Options()
 	q, err := sqlbuild.Postgres.Build(&db.catalogues.current.Load().Catalogue, s, &options)
 	if err != nil {
 		return err
+	}
+	if q.Hidden != sqlbuild.HiddenNone { // it is not so plain
+		return newExecution(ctx, db, call, rows).run()
 	}
 	acquire := db.acquire
 	if !s.ReadOnly() {
