@@ -69,6 +69,7 @@ func NewBackend[C any, I Instance](open func(ctx context.Context, config C) (I, 
 	}
 	var zero I
 	_, caps.Ping = any(zero).(Pinger)
+	_, caps.Introspect = any(zero).(Introspector)
 	schema, secrets := ConfigSchema[C]()
 	return &Backend{
 		capabilities: caps,

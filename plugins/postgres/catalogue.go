@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/athena-gateway/athena/sdk"
 	"github.com/athena-gateway/athena/sdk/sqlbuild"
 )
 
@@ -22,6 +23,7 @@ type catalogue struct {
 	mark  string    // what markSQL said when it was read
 	read  time.Time // when it came into use
 	types map[uint32]*typeInfo
+	named []sdk.SchemaType    // enums and domains
 	rules map[uint32]viewRule // what the views show, by the id of their rewrite rule
 }
 

@@ -134,7 +134,24 @@ func (l *loader) load() error {
 }
 
 // readTypes reads all types but those of tables' rows.
-func (l *loader) readTypes() error { return l.learn(nil) }
+func (l *loader) readTypes() error {
+	if err := l.learn(nil); err != nil {
+		return err
+	}
+	for _, r := range l.types {
+		t := sdk.SchemaType{Schema: r.schema, Name: r.short, Comment: r.comment}
+		switch {
+		case r.schema == "" || r.schema == "information_schema" || strings.HasPrefix(r.schema, "pg_"):
+			continue
+		case r.kind == 'e':
+			t.Kind, t.Values = sdk.KindEnum, r.enum
+		case l.types[r.base] != nil:
+			t.Kind, t.Base = sdk.KindDomain, l.types[r.base].name
+		}
+		l.c.named = append(l.c.named, t)
+	}
+	return nil
+}
 
 // learn reads these types too.
 func (l *loader) learn(ids []uint32) error {

@@ -1793,6 +1793,822 @@ func (x *PingResponse) GetError() *Error {
 	return nil
 }
 
+type IntrospectRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Instance      string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	Generation    uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	Schemas       []string               `protobuf:"bytes,3,rep,name=schemas,proto3" json:"schemas,omitempty"`
+	Tables        []*Table               `protobuf:"bytes,4,rep,name=tables,proto3" json:"tables,omitempty"`
+	Reload        bool                   `protobuf:"varint,5,opt,name=reload,proto3" json:"reload,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IntrospectRequest) Reset() {
+	*x = IntrospectRequest{}
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IntrospectRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IntrospectRequest) ProtoMessage() {}
+
+func (x *IntrospectRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IntrospectRequest.ProtoReflect.Descriptor instead.
+func (*IntrospectRequest) Descriptor() ([]byte, []int) {
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *IntrospectRequest) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *IntrospectRequest) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *IntrospectRequest) GetSchemas() []string {
+	if x != nil {
+		return x.Schemas
+	}
+	return nil
+}
+
+func (x *IntrospectRequest) GetTables() []*Table {
+	if x != nil {
+		return x.Tables
+	}
+	return nil
+}
+
+func (x *IntrospectRequest) GetReload() bool {
+	if x != nil {
+		return x.Reload
+	}
+	return false
+}
+
+type SchemaBatch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	Tables        []*SchemaTable         `protobuf:"bytes,2,rep,name=tables,proto3" json:"tables,omitempty"`
+	Functions     []*SchemaFunction      `protobuf:"bytes,3,rep,name=functions,proto3" json:"functions,omitempty"`
+	Types         []*SchemaType          `protobuf:"bytes,4,rep,name=types,proto3" json:"types,omitempty"`
+	Error         *Error                 `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SchemaBatch) Reset() {
+	*x = SchemaBatch{}
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SchemaBatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SchemaBatch) ProtoMessage() {}
+
+func (x *SchemaBatch) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SchemaBatch.ProtoReflect.Descriptor instead.
+func (*SchemaBatch) Descriptor() ([]byte, []int) {
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *SchemaBatch) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *SchemaBatch) GetTables() []*SchemaTable {
+	if x != nil {
+		return x.Tables
+	}
+	return nil
+}
+
+func (x *SchemaBatch) GetFunctions() []*SchemaFunction {
+	if x != nil {
+		return x.Functions
+	}
+	return nil
+}
+
+func (x *SchemaBatch) GetTypes() []*SchemaType {
+	if x != nil {
+		return x.Types
+	}
+	return nil
+}
+
+func (x *SchemaBatch) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+type SchemaTable struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Schema        string                 `protobuf:"bytes,1,opt,name=schema,proto3" json:"schema,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Kind          string                 `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"` // table, view, materialized_view, foreign_table
+	Columns       []*SchemaColumn        `protobuf:"bytes,4,rep,name=columns,proto3" json:"columns,omitempty"`
+	Key           []string               `protobuf:"bytes,5,rep,name=key,proto3" json:"key,omitempty"`
+	Unique        []*SchemaKey           `protobuf:"bytes,6,rep,name=unique,proto3" json:"unique,omitempty"`
+	Foreign       []*SchemaForeignKey    `protobuf:"bytes,7,rep,name=foreign,proto3" json:"foreign,omitempty"`
+	Insertable    bool                   `protobuf:"varint,8,opt,name=insertable,proto3" json:"insertable,omitempty"`
+	Updatable     bool                   `protobuf:"varint,9,opt,name=updatable,proto3" json:"updatable,omitempty"`
+	Deletable     bool                   `protobuf:"varint,10,opt,name=deletable,proto3" json:"deletable,omitempty"`
+	Privileges    []string               `protobuf:"bytes,11,rep,name=privileges,proto3" json:"privileges,omitempty"` // select, insert, update, delete
+	Comment       string                 `protobuf:"bytes,12,opt,name=comment,proto3" json:"comment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SchemaTable) Reset() {
+	*x = SchemaTable{}
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SchemaTable) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SchemaTable) ProtoMessage() {}
+
+func (x *SchemaTable) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SchemaTable.ProtoReflect.Descriptor instead.
+func (*SchemaTable) Descriptor() ([]byte, []int) {
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SchemaTable) GetSchema() string {
+	if x != nil {
+		return x.Schema
+	}
+	return ""
+}
+
+func (x *SchemaTable) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SchemaTable) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *SchemaTable) GetColumns() []*SchemaColumn {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+func (x *SchemaTable) GetKey() []string {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *SchemaTable) GetUnique() []*SchemaKey {
+	if x != nil {
+		return x.Unique
+	}
+	return nil
+}
+
+func (x *SchemaTable) GetForeign() []*SchemaForeignKey {
+	if x != nil {
+		return x.Foreign
+	}
+	return nil
+}
+
+func (x *SchemaTable) GetInsertable() bool {
+	if x != nil {
+		return x.Insertable
+	}
+	return false
+}
+
+func (x *SchemaTable) GetUpdatable() bool {
+	if x != nil {
+		return x.Updatable
+	}
+	return false
+}
+
+func (x *SchemaTable) GetDeletable() bool {
+	if x != nil {
+		return x.Deletable
+	}
+	return false
+}
+
+func (x *SchemaTable) GetPrivileges() []string {
+	if x != nil {
+		return x.Privileges
+	}
+	return nil
+}
+
+func (x *SchemaTable) GetComment() string {
+	if x != nil {
+		return x.Comment
+	}
+	return ""
+}
+
+type SchemaColumn struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	Nullable      bool                   `protobuf:"varint,3,opt,name=nullable,proto3" json:"nullable,omitempty"`
+	HasDefault    bool                   `protobuf:"varint,4,opt,name=has_default,json=hasDefault,proto3" json:"has_default,omitempty"`
+	Default       string                 `protobuf:"bytes,5,opt,name=default,proto3" json:"default,omitempty"`
+	Generated     bool                   `protobuf:"varint,6,opt,name=generated,proto3" json:"generated,omitempty"`
+	Values        []string               `protobuf:"bytes,7,rep,name=values,proto3" json:"values,omitempty"`
+	Comment       string                 `protobuf:"bytes,8,opt,name=comment,proto3" json:"comment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SchemaColumn) Reset() {
+	*x = SchemaColumn{}
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SchemaColumn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SchemaColumn) ProtoMessage() {}
+
+func (x *SchemaColumn) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SchemaColumn.ProtoReflect.Descriptor instead.
+func (*SchemaColumn) Descriptor() ([]byte, []int) {
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *SchemaColumn) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SchemaColumn) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *SchemaColumn) GetNullable() bool {
+	if x != nil {
+		return x.Nullable
+	}
+	return false
+}
+
+func (x *SchemaColumn) GetHasDefault() bool {
+	if x != nil {
+		return x.HasDefault
+	}
+	return false
+}
+
+func (x *SchemaColumn) GetDefault() string {
+	if x != nil {
+		return x.Default
+	}
+	return ""
+}
+
+func (x *SchemaColumn) GetGenerated() bool {
+	if x != nil {
+		return x.Generated
+	}
+	return false
+}
+
+func (x *SchemaColumn) GetValues() []string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *SchemaColumn) GetComment() string {
+	if x != nil {
+		return x.Comment
+	}
+	return ""
+}
+
+type SchemaKey struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Columns       []string               `protobuf:"bytes,1,rep,name=columns,proto3" json:"columns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SchemaKey) Reset() {
+	*x = SchemaKey{}
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SchemaKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SchemaKey) ProtoMessage() {}
+
+func (x *SchemaKey) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SchemaKey.ProtoReflect.Descriptor instead.
+func (*SchemaKey) Descriptor() ([]byte, []int) {
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *SchemaKey) GetColumns() []string {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+type SchemaForeignKey struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Columns       []string               `protobuf:"bytes,2,rep,name=columns,proto3" json:"columns,omitempty"`
+	Target        *Table                 `protobuf:"bytes,3,opt,name=target,proto3" json:"target,omitempty"`
+	TargetColumns []string               `protobuf:"bytes,4,rep,name=target_columns,json=targetColumns,proto3" json:"target_columns,omitempty"`
+	Unique        bool                   `protobuf:"varint,5,opt,name=unique,proto3" json:"unique,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SchemaForeignKey) Reset() {
+	*x = SchemaForeignKey{}
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SchemaForeignKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SchemaForeignKey) ProtoMessage() {}
+
+func (x *SchemaForeignKey) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SchemaForeignKey.ProtoReflect.Descriptor instead.
+func (*SchemaForeignKey) Descriptor() ([]byte, []int) {
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *SchemaForeignKey) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SchemaForeignKey) GetColumns() []string {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+func (x *SchemaForeignKey) GetTarget() *Table {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *SchemaForeignKey) GetTargetColumns() []string {
+	if x != nil {
+		return x.TargetColumns
+	}
+	return nil
+}
+
+func (x *SchemaForeignKey) GetUnique() bool {
+	if x != nil {
+		return x.Unique
+	}
+	return false
+}
+
+type SchemaFunction struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Schema        string                 `protobuf:"bytes,1,opt,name=schema,proto3" json:"schema,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Params        []*SchemaParam         `protobuf:"bytes,3,rep,name=params,proto3" json:"params,omitempty"`
+	Returns       *SchemaReturns         `protobuf:"bytes,4,opt,name=returns,proto3" json:"returns,omitempty"`
+	Volatile      bool                   `protobuf:"varint,5,opt,name=volatile,proto3" json:"volatile,omitempty"`
+	Comment       string                 `protobuf:"bytes,6,opt,name=comment,proto3" json:"comment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SchemaFunction) Reset() {
+	*x = SchemaFunction{}
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SchemaFunction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SchemaFunction) ProtoMessage() {}
+
+func (x *SchemaFunction) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SchemaFunction.ProtoReflect.Descriptor instead.
+func (*SchemaFunction) Descriptor() ([]byte, []int) {
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *SchemaFunction) GetSchema() string {
+	if x != nil {
+		return x.Schema
+	}
+	return ""
+}
+
+func (x *SchemaFunction) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SchemaFunction) GetParams() []*SchemaParam {
+	if x != nil {
+		return x.Params
+	}
+	return nil
+}
+
+func (x *SchemaFunction) GetReturns() *SchemaReturns {
+	if x != nil {
+		return x.Returns
+	}
+	return nil
+}
+
+func (x *SchemaFunction) GetVolatile() bool {
+	if x != nil {
+		return x.Volatile
+	}
+	return false
+}
+
+func (x *SchemaFunction) GetComment() string {
+	if x != nil {
+		return x.Comment
+	}
+	return ""
+}
+
+type SchemaParam struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	Optional      bool                   `protobuf:"varint,3,opt,name=optional,proto3" json:"optional,omitempty"`
+	Variadic      bool                   `protobuf:"varint,4,opt,name=variadic,proto3" json:"variadic,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SchemaParam) Reset() {
+	*x = SchemaParam{}
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SchemaParam) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SchemaParam) ProtoMessage() {}
+
+func (x *SchemaParam) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SchemaParam.ProtoReflect.Descriptor instead.
+func (*SchemaParam) Descriptor() ([]byte, []int) {
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *SchemaParam) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SchemaParam) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *SchemaParam) GetOptional() bool {
+	if x != nil {
+		return x.Optional
+	}
+	return false
+}
+
+func (x *SchemaParam) GetVariadic() bool {
+	if x != nil {
+		return x.Variadic
+	}
+	return false
+}
+
+type SchemaReturns struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Set           bool                   `protobuf:"varint,1,opt,name=set,proto3" json:"set,omitempty"`
+	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	Columns       []*SchemaColumn        `protobuf:"bytes,3,rep,name=columns,proto3" json:"columns,omitempty"`
+	Table         *Table                 `protobuf:"bytes,4,opt,name=table,proto3" json:"table,omitempty"`
+	Unknown       bool                   `protobuf:"varint,5,opt,name=unknown,proto3" json:"unknown,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SchemaReturns) Reset() {
+	*x = SchemaReturns{}
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SchemaReturns) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SchemaReturns) ProtoMessage() {}
+
+func (x *SchemaReturns) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SchemaReturns.ProtoReflect.Descriptor instead.
+func (*SchemaReturns) Descriptor() ([]byte, []int) {
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *SchemaReturns) GetSet() bool {
+	if x != nil {
+		return x.Set
+	}
+	return false
+}
+
+func (x *SchemaReturns) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *SchemaReturns) GetColumns() []*SchemaColumn {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+func (x *SchemaReturns) GetTable() *Table {
+	if x != nil {
+		return x.Table
+	}
+	return nil
+}
+
+func (x *SchemaReturns) GetUnknown() bool {
+	if x != nil {
+		return x.Unknown
+	}
+	return false
+}
+
+type SchemaType struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Schema        string                 `protobuf:"bytes,1,opt,name=schema,proto3" json:"schema,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Kind          string                 `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"` // enum, domain
+	Values        []string               `protobuf:"bytes,4,rep,name=values,proto3" json:"values,omitempty"`
+	Base          string                 `protobuf:"bytes,5,opt,name=base,proto3" json:"base,omitempty"`
+	Comment       string                 `protobuf:"bytes,6,opt,name=comment,proto3" json:"comment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SchemaType) Reset() {
+	*x = SchemaType{}
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SchemaType) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SchemaType) ProtoMessage() {}
+
+func (x *SchemaType) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SchemaType.ProtoReflect.Descriptor instead.
+func (*SchemaType) Descriptor() ([]byte, []int) {
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *SchemaType) GetSchema() string {
+	if x != nil {
+		return x.Schema
+	}
+	return ""
+}
+
+func (x *SchemaType) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SchemaType) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *SchemaType) GetValues() []string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *SchemaType) GetBase() string {
+	if x != nil {
+		return x.Base
+	}
+	return ""
+}
+
+func (x *SchemaType) GetComment() string {
+	if x != nil {
+		return x.Comment
+	}
+	return ""
+}
+
 type CallOrPart struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Message:
@@ -1806,7 +2622,7 @@ type CallOrPart struct {
 
 func (x *CallOrPart) Reset() {
 	*x = CallOrPart{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[15]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1818,7 +2634,7 @@ func (x *CallOrPart) String() string {
 func (*CallOrPart) ProtoMessage() {}
 
 func (x *CallOrPart) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[15]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1831,7 +2647,7 @@ func (x *CallOrPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallOrPart.ProtoReflect.Descriptor instead.
 func (*CallOrPart) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{15}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CallOrPart) GetMessage() isCallOrPart_Message {
@@ -1886,7 +2702,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[16]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1898,7 +2714,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[16]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1911,7 +2727,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{16}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Part) GetLast() bool {
@@ -1949,7 +2765,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[17]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1961,7 +2777,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[17]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1974,7 +2790,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{17}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Call) GetId() uint64 {
@@ -2078,7 +2894,7 @@ type Pair struct {
 
 func (x *Pair) Reset() {
 	*x = Pair{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[18]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2090,7 +2906,7 @@ func (x *Pair) String() string {
 func (*Pair) ProtoMessage() {}
 
 func (x *Pair) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[18]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2103,7 +2919,7 @@ func (x *Pair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pair.ProtoReflect.Descriptor instead.
 func (*Pair) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{18}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Pair) GetName() string {
@@ -2134,7 +2950,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[19]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2146,7 +2962,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[19]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2159,7 +2975,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{19}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Session) GetRole() string {
@@ -2217,7 +3033,7 @@ type Tx struct {
 
 func (x *Tx) Reset() {
 	*x = Tx{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[20]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2229,7 +3045,7 @@ func (x *Tx) String() string {
 func (*Tx) ProtoMessage() {}
 
 func (x *Tx) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[20]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2242,7 +3058,7 @@ func (x *Tx) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tx.ProtoReflect.Descriptor instead.
 func (*Tx) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{20}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Tx) GetSingle() bool {
@@ -2291,7 +3107,7 @@ type Expect struct {
 
 func (x *Expect) Reset() {
 	*x = Expect{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[21]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2303,7 +3119,7 @@ func (x *Expect) String() string {
 func (*Expect) ProtoMessage() {}
 
 func (x *Expect) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[21]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2316,7 +3132,7 @@ func (x *Expect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expect.ProtoReflect.Descriptor instead.
 func (*Expect) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{21}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Expect) GetExactlyOne() bool {
@@ -2356,7 +3172,7 @@ type ResultOptions struct {
 
 func (x *ResultOptions) Reset() {
 	*x = ResultOptions{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[22]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2368,7 +3184,7 @@ func (x *ResultOptions) String() string {
 func (*ResultOptions) ProtoMessage() {}
 
 func (x *ResultOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[22]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2381,7 +3197,7 @@ func (x *ResultOptions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResultOptions.ProtoReflect.Descriptor instead.
 func (*ResultOptions) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{22}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ResultOptions) GetFormat() Format {
@@ -2467,7 +3283,7 @@ type Statement struct {
 
 func (x *Statement) Reset() {
 	*x = Statement{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[23]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2479,7 +3295,7 @@ func (x *Statement) String() string {
 func (*Statement) ProtoMessage() {}
 
 func (x *Statement) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[23]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2492,7 +3308,7 @@ func (x *Statement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Statement.ProtoReflect.Descriptor instead.
 func (*Statement) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{23}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Statement) GetVerb() Verb {
@@ -2638,7 +3454,7 @@ type Table struct {
 
 func (x *Table) Reset() {
 	*x = Table{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[24]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2650,7 +3466,7 @@ func (x *Table) String() string {
 func (*Table) ProtoMessage() {}
 
 func (x *Table) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[24]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2663,7 +3479,7 @@ func (x *Table) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Table.ProtoReflect.Descriptor instead.
 func (*Table) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{24}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Table) GetSchema() string {
@@ -2692,7 +3508,7 @@ type Selection struct {
 
 func (x *Selection) Reset() {
 	*x = Selection{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[25]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2704,7 +3520,7 @@ func (x *Selection) String() string {
 func (*Selection) ProtoMessage() {}
 
 func (x *Selection) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[25]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2717,7 +3533,7 @@ func (x *Selection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Selection.ProtoReflect.Descriptor instead.
 func (*Selection) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{25}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Selection) GetItems() []*Item {
@@ -2763,7 +3579,7 @@ type Item struct {
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[26]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2775,7 +3591,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[26]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2788,7 +3604,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{26}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Item) GetKind() ItemKind {
@@ -2850,7 +3666,7 @@ type Column struct {
 
 func (x *Column) Reset() {
 	*x = Column{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[27]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2862,7 +3678,7 @@ func (x *Column) String() string {
 func (*Column) ProtoMessage() {}
 
 func (x *Column) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[27]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2875,7 +3691,7 @@ func (x *Column) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Column.ProtoReflect.Descriptor instead.
 func (*Column) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{27}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Column) GetName() string {
@@ -2904,7 +3720,7 @@ type PathStep struct {
 
 func (x *PathStep) Reset() {
 	*x = PathStep{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[28]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2916,7 +3732,7 @@ func (x *PathStep) String() string {
 func (*PathStep) ProtoMessage() {}
 
 func (x *PathStep) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[28]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2929,7 +3745,7 @@ func (x *PathStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathStep.ProtoReflect.Descriptor instead.
 func (*PathStep) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{28}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *PathStep) GetKey() string {
@@ -2978,7 +3794,7 @@ type Relation struct {
 
 func (x *Relation) Reset() {
 	*x = Relation{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[29]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2990,7 +3806,7 @@ func (x *Relation) String() string {
 func (*Relation) ProtoMessage() {}
 
 func (x *Relation) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[29]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3003,7 +3819,7 @@ func (x *Relation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Relation.ProtoReflect.Descriptor instead.
 func (*Relation) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{29}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Relation) GetTarget() string {
@@ -3086,7 +3902,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[30]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3098,7 +3914,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[30]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3111,7 +3927,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{30}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Bucket) GetColumn() *Column {
@@ -3147,7 +3963,7 @@ type Filter struct {
 
 func (x *Filter) Reset() {
 	*x = Filter{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[31]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3159,7 +3975,7 @@ func (x *Filter) String() string {
 func (*Filter) ProtoMessage() {}
 
 func (x *Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[31]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3172,7 +3988,7 @@ func (x *Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Filter.ProtoReflect.Descriptor instead.
 func (*Filter) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{31}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Filter) GetKind() FilterKind {
@@ -3262,7 +4078,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[32]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3274,7 +4090,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[32]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3287,7 +4103,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{32}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Value) GetHint() ValueHint {
@@ -3316,7 +4132,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[33]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3328,7 +4144,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[33]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3341,7 +4157,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{33}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Order) GetColumn() *Column {
@@ -3384,7 +4200,7 @@ type Rowset struct {
 
 func (x *Rowset) Reset() {
 	*x = Rowset{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[34]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3396,7 +4212,7 @@ func (x *Rowset) String() string {
 func (*Rowset) ProtoMessage() {}
 
 func (x *Rowset) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[34]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3409,7 +4225,7 @@ func (x *Rowset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rowset.ProtoReflect.Descriptor instead.
 func (*Rowset) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{34}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Rowset) GetFormat() RowsetFormat {
@@ -3450,7 +4266,7 @@ type SetItem struct {
 
 func (x *SetItem) Reset() {
 	*x = SetItem{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[35]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3462,7 +4278,7 @@ func (x *SetItem) String() string {
 func (*SetItem) ProtoMessage() {}
 
 func (x *SetItem) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[35]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3475,7 +4291,7 @@ func (x *SetItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetItem.ProtoReflect.Descriptor instead.
 func (*SetItem) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{35}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *SetItem) GetColumn() string {
@@ -3505,7 +4321,7 @@ type OnConflict struct {
 
 func (x *OnConflict) Reset() {
 	*x = OnConflict{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[36]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3517,7 +4333,7 @@ func (x *OnConflict) String() string {
 func (*OnConflict) ProtoMessage() {}
 
 func (x *OnConflict) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[36]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3530,7 +4346,7 @@ func (x *OnConflict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OnConflict.ProtoReflect.Descriptor instead.
 func (*OnConflict) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{36}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *OnConflict) GetColumns() []string {
@@ -3583,7 +4399,7 @@ type FunctionCall struct {
 
 func (x *FunctionCall) Reset() {
 	*x = FunctionCall{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[37]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3595,7 +4411,7 @@ func (x *FunctionCall) String() string {
 func (*FunctionCall) ProtoMessage() {}
 
 func (x *FunctionCall) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[37]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3608,7 +4424,7 @@ func (x *FunctionCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FunctionCall.ProtoReflect.Descriptor instead.
 func (*FunctionCall) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{37}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *FunctionCall) GetSchema() string {
@@ -3672,7 +4488,7 @@ type SQLText struct {
 
 func (x *SQLText) Reset() {
 	*x = SQLText{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[38]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3684,7 +4500,7 @@ func (x *SQLText) String() string {
 func (*SQLText) ProtoMessage() {}
 
 func (x *SQLText) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[38]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3697,7 +4513,7 @@ func (x *SQLText) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SQLText.ProtoReflect.Descriptor instead.
 func (*SQLText) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{38}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *SQLText) GetText() string {
@@ -3738,7 +4554,7 @@ type Explain struct {
 
 func (x *Explain) Reset() {
 	*x = Explain{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[39]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3750,7 +4566,7 @@ func (x *Explain) String() string {
 func (*Explain) ProtoMessage() {}
 
 func (x *Explain) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[39]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3763,7 +4579,7 @@ func (x *Explain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Explain.ProtoReflect.Descriptor instead.
 func (*Explain) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{39}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Explain) GetFormat() string {
@@ -3796,7 +4612,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[40]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3808,7 +4624,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[40]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3821,7 +4637,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{40}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Chunk) GetStatement() int64 {
@@ -3876,7 +4692,7 @@ type ColumnInfo struct {
 
 func (x *ColumnInfo) Reset() {
 	*x = ColumnInfo{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[41]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3888,7 +4704,7 @@ func (x *ColumnInfo) String() string {
 func (*ColumnInfo) ProtoMessage() {}
 
 func (x *ColumnInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[41]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3901,7 +4717,7 @@ func (x *ColumnInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ColumnInfo.ProtoReflect.Descriptor instead.
 func (*ColumnInfo) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{41}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ColumnInfo) GetName() string {
@@ -3933,7 +4749,7 @@ type Head struct {
 
 func (x *Head) Reset() {
 	*x = Head{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[42]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3945,7 +4761,7 @@ func (x *Head) String() string {
 func (*Head) ProtoMessage() {}
 
 func (x *Head) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[42]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3958,7 +4774,7 @@ func (x *Head) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Head.ProtoReflect.Descriptor instead.
 func (*Head) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{42}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Head) GetStatement() int64 {
@@ -4030,7 +4846,7 @@ type Tail struct {
 
 func (x *Tail) Reset() {
 	*x = Tail{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[43]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4042,7 +4858,7 @@ func (x *Tail) String() string {
 func (*Tail) ProtoMessage() {}
 
 func (x *Tail) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[43]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4055,7 +4871,7 @@ func (x *Tail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tail.ProtoReflect.Descriptor instead.
 func (*Tail) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{43}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Tail) GetStatement() int64 {
@@ -4152,7 +4968,7 @@ type Timing struct {
 
 func (x *Timing) Reset() {
 	*x = Timing{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[44]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4164,7 +4980,7 @@ func (x *Timing) String() string {
 func (*Timing) ProtoMessage() {}
 
 func (x *Timing) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[44]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4177,7 +4993,7 @@ func (x *Timing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timing.ProtoReflect.Descriptor instead.
 func (*Timing) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{44}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Timing) GetName() string {
@@ -4219,7 +5035,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[45]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4231,7 +5047,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[45]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4244,7 +5060,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{45}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Error) GetKind() Kind {
@@ -4433,7 +5249,83 @@ const file_sdk_pluginpb_plugin_proto_rawDesc = "" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\"=\n" +
 	"\fPingResponse\x12-\n" +
-	"\x05error\x18\x01 \x01(\v2\x17.athena.plugin.v1.ErrorR\x05error\"s\n" +
+	"\x05error\x18\x01 \x01(\v2\x17.athena.plugin.v1.ErrorR\x05error\"\xb2\x01\n" +
+	"\x11IntrospectRequest\x12\x1a\n" +
+	"\binstance\x18\x01 \x01(\tR\binstance\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x04R\n" +
+	"generation\x12\x18\n" +
+	"\aschemas\x18\x03 \x03(\tR\aschemas\x12/\n" +
+	"\x06tables\x18\x04 \x03(\v2\x17.athena.plugin.v1.TableR\x06tables\x12\x16\n" +
+	"\x06reload\x18\x05 \x01(\bR\x06reload\"\x81\x02\n" +
+	"\vSchemaBatch\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x125\n" +
+	"\x06tables\x18\x02 \x03(\v2\x1d.athena.plugin.v1.SchemaTableR\x06tables\x12>\n" +
+	"\tfunctions\x18\x03 \x03(\v2 .athena.plugin.v1.SchemaFunctionR\tfunctions\x122\n" +
+	"\x05types\x18\x04 \x03(\v2\x1c.athena.plugin.v1.SchemaTypeR\x05types\x12-\n" +
+	"\x05error\x18\x05 \x01(\v2\x17.athena.plugin.v1.ErrorR\x05error\"\xa2\x03\n" +
+	"\vSchemaTable\x12\x16\n" +
+	"\x06schema\x18\x01 \x01(\tR\x06schema\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04kind\x18\x03 \x01(\tR\x04kind\x128\n" +
+	"\acolumns\x18\x04 \x03(\v2\x1e.athena.plugin.v1.SchemaColumnR\acolumns\x12\x10\n" +
+	"\x03key\x18\x05 \x03(\tR\x03key\x123\n" +
+	"\x06unique\x18\x06 \x03(\v2\x1b.athena.plugin.v1.SchemaKeyR\x06unique\x12<\n" +
+	"\aforeign\x18\a \x03(\v2\".athena.plugin.v1.SchemaForeignKeyR\aforeign\x12\x1e\n" +
+	"\n" +
+	"insertable\x18\b \x01(\bR\n" +
+	"insertable\x12\x1c\n" +
+	"\tupdatable\x18\t \x01(\bR\tupdatable\x12\x1c\n" +
+	"\tdeletable\x18\n" +
+	" \x01(\bR\tdeletable\x12\x1e\n" +
+	"\n" +
+	"privileges\x18\v \x03(\tR\n" +
+	"privileges\x12\x18\n" +
+	"\acomment\x18\f \x01(\tR\acomment\"\xdd\x01\n" +
+	"\fSchemaColumn\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x1a\n" +
+	"\bnullable\x18\x03 \x01(\bR\bnullable\x12\x1f\n" +
+	"\vhas_default\x18\x04 \x01(\bR\n" +
+	"hasDefault\x12\x18\n" +
+	"\adefault\x18\x05 \x01(\tR\adefault\x12\x1c\n" +
+	"\tgenerated\x18\x06 \x01(\bR\tgenerated\x12\x16\n" +
+	"\x06values\x18\a \x03(\tR\x06values\x12\x18\n" +
+	"\acomment\x18\b \x01(\tR\acomment\"%\n" +
+	"\tSchemaKey\x12\x18\n" +
+	"\acolumns\x18\x01 \x03(\tR\acolumns\"\xb0\x01\n" +
+	"\x10SchemaForeignKey\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\acolumns\x18\x02 \x03(\tR\acolumns\x12/\n" +
+	"\x06target\x18\x03 \x01(\v2\x17.athena.plugin.v1.TableR\x06target\x12%\n" +
+	"\x0etarget_columns\x18\x04 \x03(\tR\rtargetColumns\x12\x16\n" +
+	"\x06unique\x18\x05 \x01(\bR\x06unique\"\xe4\x01\n" +
+	"\x0eSchemaFunction\x12\x16\n" +
+	"\x06schema\x18\x01 \x01(\tR\x06schema\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x125\n" +
+	"\x06params\x18\x03 \x03(\v2\x1d.athena.plugin.v1.SchemaParamR\x06params\x129\n" +
+	"\areturns\x18\x04 \x01(\v2\x1f.athena.plugin.v1.SchemaReturnsR\areturns\x12\x1a\n" +
+	"\bvolatile\x18\x05 \x01(\bR\bvolatile\x12\x18\n" +
+	"\acomment\x18\x06 \x01(\tR\acomment\"m\n" +
+	"\vSchemaParam\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x1a\n" +
+	"\boptional\x18\x03 \x01(\bR\boptional\x12\x1a\n" +
+	"\bvariadic\x18\x04 \x01(\bR\bvariadic\"\xb8\x01\n" +
+	"\rSchemaReturns\x12\x10\n" +
+	"\x03set\x18\x01 \x01(\bR\x03set\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x128\n" +
+	"\acolumns\x18\x03 \x03(\v2\x1e.athena.plugin.v1.SchemaColumnR\acolumns\x12-\n" +
+	"\x05table\x18\x04 \x01(\v2\x17.athena.plugin.v1.TableR\x05table\x12\x18\n" +
+	"\aunknown\x18\x05 \x01(\bR\aunknown\"\x92\x01\n" +
+	"\n" +
+	"SchemaType\x12\x16\n" +
+	"\x06schema\x18\x01 \x01(\tR\x06schema\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x16\n" +
+	"\x06values\x18\x04 \x03(\tR\x06values\x12\x12\n" +
+	"\x04base\x18\x05 \x01(\tR\x04base\x12\x18\n" +
+	"\acomment\x18\x06 \x01(\tR\acomment\"s\n" +
 	"\n" +
 	"CallOrPart\x12,\n" +
 	"\x04call\x18\x01 \x01(\v2\x16.athena.plugin.v1.CallH\x00R\x04call\x12,\n" +
@@ -4809,11 +5701,13 @@ const file_sdk_pluginpb_plugin_proto_rawDesc = "" +
 	"\fOpenInstance\x12%.athena.plugin.v1.OpenInstanceRequest\x1a&.athena.plugin.v1.OpenInstanceResponse\x12`\n" +
 	"\rCloseInstance\x12&.athena.plugin.v1.CloseInstanceRequest\x1a'.athena.plugin.v1.CloseInstanceResponse\x12F\n" +
 	"\x05Watch\x12\x1e.athena.plugin.v1.WatchRequest\x1a\x1b.athena.plugin.v1.Heartbeat0\x01\x12H\n" +
-	"\x05Drain\x12\x1e.athena.plugin.v1.DrainRequest\x1a\x1f.athena.plugin.v1.DrainResponse2\xe3\x01\n" +
+	"\x05Drain\x12\x1e.athena.plugin.v1.DrainRequest\x1a\x1f.athena.plugin.v1.DrainResponse2\xb7\x02\n" +
 	"\aBackend\x12D\n" +
 	"\aSession\x12\x1c.athena.plugin.v1.CallOrPart\x1a\x17.athena.plugin.v1.Chunk(\x010\x01\x12K\n" +
 	"\x06Cancel\x12\x1f.athena.plugin.v1.CancelRequest\x1a .athena.plugin.v1.CancelResponse\x12E\n" +
-	"\x04Ping\x12\x1d.athena.plugin.v1.PingRequest\x1a\x1e.athena.plugin.v1.PingResponseB/Z-github.com/athena-gateway/athena/sdk/pluginpbb\x06proto3"
+	"\x04Ping\x12\x1d.athena.plugin.v1.PingRequest\x1a\x1e.athena.plugin.v1.PingResponse\x12R\n" +
+	"\n" +
+	"Introspect\x12#.athena.plugin.v1.IntrospectRequest\x1a\x1d.athena.plugin.v1.SchemaBatch0\x01B/Z-github.com/athena-gateway/athena/sdk/pluginpbb\x06proto3"
 
 var (
 	file_sdk_pluginpb_plugin_proto_rawDescOnce sync.Once
@@ -4828,7 +5722,7 @@ func file_sdk_pluginpb_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_sdk_pluginpb_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 18)
-var file_sdk_pluginpb_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
+var file_sdk_pluginpb_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
 var file_sdk_pluginpb_plugin_proto_goTypes = []any{
 	(Verb)(0),                     // 0: athena.plugin.v1.Verb
 	(Isolation)(0),                // 1: athena.plugin.v1.Isolation
@@ -4863,129 +5757,154 @@ var file_sdk_pluginpb_plugin_proto_goTypes = []any{
 	(*CancelResponse)(nil),        // 30: athena.plugin.v1.CancelResponse
 	(*PingRequest)(nil),           // 31: athena.plugin.v1.PingRequest
 	(*PingResponse)(nil),          // 32: athena.plugin.v1.PingResponse
-	(*CallOrPart)(nil),            // 33: athena.plugin.v1.CallOrPart
-	(*Part)(nil),                  // 34: athena.plugin.v1.Part
-	(*Call)(nil),                  // 35: athena.plugin.v1.Call
-	(*Pair)(nil),                  // 36: athena.plugin.v1.Pair
-	(*Session)(nil),               // 37: athena.plugin.v1.Session
-	(*Tx)(nil),                    // 38: athena.plugin.v1.Tx
-	(*Expect)(nil),                // 39: athena.plugin.v1.Expect
-	(*ResultOptions)(nil),         // 40: athena.plugin.v1.ResultOptions
-	(*Statement)(nil),             // 41: athena.plugin.v1.Statement
-	(*Table)(nil),                 // 42: athena.plugin.v1.Table
-	(*Selection)(nil),             // 43: athena.plugin.v1.Selection
-	(*Item)(nil),                  // 44: athena.plugin.v1.Item
-	(*Column)(nil),                // 45: athena.plugin.v1.Column
-	(*PathStep)(nil),              // 46: athena.plugin.v1.PathStep
-	(*Relation)(nil),              // 47: athena.plugin.v1.Relation
-	(*Bucket)(nil),                // 48: athena.plugin.v1.Bucket
-	(*Filter)(nil),                // 49: athena.plugin.v1.Filter
-	(*Value)(nil),                 // 50: athena.plugin.v1.Value
-	(*Order)(nil),                 // 51: athena.plugin.v1.Order
-	(*Rowset)(nil),                // 52: athena.plugin.v1.Rowset
-	(*SetItem)(nil),               // 53: athena.plugin.v1.SetItem
-	(*OnConflict)(nil),            // 54: athena.plugin.v1.OnConflict
-	(*FunctionCall)(nil),          // 55: athena.plugin.v1.FunctionCall
-	(*SQLText)(nil),               // 56: athena.plugin.v1.SQLText
-	(*Explain)(nil),               // 57: athena.plugin.v1.Explain
-	(*Chunk)(nil),                 // 58: athena.plugin.v1.Chunk
-	(*ColumnInfo)(nil),            // 59: athena.plugin.v1.ColumnInfo
-	(*Head)(nil),                  // 60: athena.plugin.v1.Head
-	(*Tail)(nil),                  // 61: athena.plugin.v1.Tail
-	(*Timing)(nil),                // 62: athena.plugin.v1.Timing
-	(*Error)(nil),                 // 63: athena.plugin.v1.Error
+	(*IntrospectRequest)(nil),     // 33: athena.plugin.v1.IntrospectRequest
+	(*SchemaBatch)(nil),           // 34: athena.plugin.v1.SchemaBatch
+	(*SchemaTable)(nil),           // 35: athena.plugin.v1.SchemaTable
+	(*SchemaColumn)(nil),          // 36: athena.plugin.v1.SchemaColumn
+	(*SchemaKey)(nil),             // 37: athena.plugin.v1.SchemaKey
+	(*SchemaForeignKey)(nil),      // 38: athena.plugin.v1.SchemaForeignKey
+	(*SchemaFunction)(nil),        // 39: athena.plugin.v1.SchemaFunction
+	(*SchemaParam)(nil),           // 40: athena.plugin.v1.SchemaParam
+	(*SchemaReturns)(nil),         // 41: athena.plugin.v1.SchemaReturns
+	(*SchemaType)(nil),            // 42: athena.plugin.v1.SchemaType
+	(*CallOrPart)(nil),            // 43: athena.plugin.v1.CallOrPart
+	(*Part)(nil),                  // 44: athena.plugin.v1.Part
+	(*Call)(nil),                  // 45: athena.plugin.v1.Call
+	(*Pair)(nil),                  // 46: athena.plugin.v1.Pair
+	(*Session)(nil),               // 47: athena.plugin.v1.Session
+	(*Tx)(nil),                    // 48: athena.plugin.v1.Tx
+	(*Expect)(nil),                // 49: athena.plugin.v1.Expect
+	(*ResultOptions)(nil),         // 50: athena.plugin.v1.ResultOptions
+	(*Statement)(nil),             // 51: athena.plugin.v1.Statement
+	(*Table)(nil),                 // 52: athena.plugin.v1.Table
+	(*Selection)(nil),             // 53: athena.plugin.v1.Selection
+	(*Item)(nil),                  // 54: athena.plugin.v1.Item
+	(*Column)(nil),                // 55: athena.plugin.v1.Column
+	(*PathStep)(nil),              // 56: athena.plugin.v1.PathStep
+	(*Relation)(nil),              // 57: athena.plugin.v1.Relation
+	(*Bucket)(nil),                // 58: athena.plugin.v1.Bucket
+	(*Filter)(nil),                // 59: athena.plugin.v1.Filter
+	(*Value)(nil),                 // 60: athena.plugin.v1.Value
+	(*Order)(nil),                 // 61: athena.plugin.v1.Order
+	(*Rowset)(nil),                // 62: athena.plugin.v1.Rowset
+	(*SetItem)(nil),               // 63: athena.plugin.v1.SetItem
+	(*OnConflict)(nil),            // 64: athena.plugin.v1.OnConflict
+	(*FunctionCall)(nil),          // 65: athena.plugin.v1.FunctionCall
+	(*SQLText)(nil),               // 66: athena.plugin.v1.SQLText
+	(*Explain)(nil),               // 67: athena.plugin.v1.Explain
+	(*Chunk)(nil),                 // 68: athena.plugin.v1.Chunk
+	(*ColumnInfo)(nil),            // 69: athena.plugin.v1.ColumnInfo
+	(*Head)(nil),                  // 70: athena.plugin.v1.Head
+	(*Tail)(nil),                  // 71: athena.plugin.v1.Tail
+	(*Timing)(nil),                // 72: athena.plugin.v1.Timing
+	(*Error)(nil),                 // 73: athena.plugin.v1.Error
 }
 var file_sdk_pluginpb_plugin_proto_depIdxs = []int32{
 	20, // 0: athena.plugin.v1.Manifest.capabilities:type_name -> athena.plugin.v1.Capabilities
 	0,  // 1: athena.plugin.v1.Capabilities.verbs:type_name -> athena.plugin.v1.Verb
 	20, // 2: athena.plugin.v1.OpenInstanceResponse.capabilities:type_name -> athena.plugin.v1.Capabilities
-	63, // 3: athena.plugin.v1.OpenInstanceResponse.error:type_name -> athena.plugin.v1.Error
-	63, // 4: athena.plugin.v1.CloseInstanceResponse.error:type_name -> athena.plugin.v1.Error
-	63, // 5: athena.plugin.v1.PingResponse.error:type_name -> athena.plugin.v1.Error
-	35, // 6: athena.plugin.v1.CallOrPart.call:type_name -> athena.plugin.v1.Call
-	34, // 7: athena.plugin.v1.CallOrPart.part:type_name -> athena.plugin.v1.Part
-	37, // 8: athena.plugin.v1.Call.session:type_name -> athena.plugin.v1.Session
-	38, // 9: athena.plugin.v1.Call.tx:type_name -> athena.plugin.v1.Tx
-	41, // 10: athena.plugin.v1.Call.statements:type_name -> athena.plugin.v1.Statement
-	39, // 11: athena.plugin.v1.Call.expect:type_name -> athena.plugin.v1.Expect
-	40, // 12: athena.plugin.v1.Call.result:type_name -> athena.plugin.v1.ResultOptions
-	36, // 13: athena.plugin.v1.Call.options:type_name -> athena.plugin.v1.Pair
-	36, // 14: athena.plugin.v1.Session.settings:type_name -> athena.plugin.v1.Pair
-	1,  // 15: athena.plugin.v1.Tx.isolation:type_name -> athena.plugin.v1.Isolation
-	50, // 16: athena.plugin.v1.Expect.key_equals:type_name -> athena.plugin.v1.Value
-	2,  // 17: athena.plugin.v1.ResultOptions.format:type_name -> athena.plugin.v1.Format
-	3,  // 18: athena.plugin.v1.ResultOptions.naming:type_name -> athena.plugin.v1.Naming
-	0,  // 19: athena.plugin.v1.Statement.verb:type_name -> athena.plugin.v1.Verb
-	42, // 20: athena.plugin.v1.Statement.table:type_name -> athena.plugin.v1.Table
-	43, // 21: athena.plugin.v1.Statement.selection:type_name -> athena.plugin.v1.Selection
-	49, // 22: athena.plugin.v1.Statement.filter:type_name -> athena.plugin.v1.Filter
-	51, // 23: athena.plugin.v1.Statement.order:type_name -> athena.plugin.v1.Order
-	53, // 24: athena.plugin.v1.Statement.set:type_name -> athena.plugin.v1.SetItem
-	54, // 25: athena.plugin.v1.Statement.conflict:type_name -> athena.plugin.v1.OnConflict
-	50, // 26: athena.plugin.v1.Statement.key:type_name -> athena.plugin.v1.Value
-	4,  // 27: athena.plugin.v1.Statement.returning:type_name -> athena.plugin.v1.Returning
-	5,  // 28: athena.plugin.v1.Statement.count:type_name -> athena.plugin.v1.CountMode
-	55, // 29: athena.plugin.v1.Statement.function:type_name -> athena.plugin.v1.FunctionCall
-	56, // 30: athena.plugin.v1.Statement.sql:type_name -> athena.plugin.v1.SQLText
-	57, // 31: athena.plugin.v1.Statement.explain:type_name -> athena.plugin.v1.Explain
-	52, // 32: athena.plugin.v1.Statement.rows:type_name -> athena.plugin.v1.Rowset
-	44, // 33: athena.plugin.v1.Selection.items:type_name -> athena.plugin.v1.Item
-	48, // 34: athena.plugin.v1.Selection.bucket:type_name -> athena.plugin.v1.Bucket
-	6,  // 35: athena.plugin.v1.Item.kind:type_name -> athena.plugin.v1.ItemKind
-	45, // 36: athena.plugin.v1.Item.column:type_name -> athena.plugin.v1.Column
-	47, // 37: athena.plugin.v1.Item.relation:type_name -> athena.plugin.v1.Relation
-	46, // 38: athena.plugin.v1.Column.path:type_name -> athena.plugin.v1.PathStep
-	43, // 39: athena.plugin.v1.Relation.selection:type_name -> athena.plugin.v1.Selection
-	49, // 40: athena.plugin.v1.Relation.filter:type_name -> athena.plugin.v1.Filter
-	51, // 41: athena.plugin.v1.Relation.order:type_name -> athena.plugin.v1.Order
-	45, // 42: athena.plugin.v1.Bucket.column:type_name -> athena.plugin.v1.Column
-	7,  // 43: athena.plugin.v1.Filter.kind:type_name -> athena.plugin.v1.FilterKind
-	49, // 44: athena.plugin.v1.Filter.children:type_name -> athena.plugin.v1.Filter
-	45, // 45: athena.plugin.v1.Filter.column:type_name -> athena.plugin.v1.Column
-	8,  // 46: athena.plugin.v1.Filter.quantifier:type_name -> athena.plugin.v1.Quantifier
-	50, // 47: athena.plugin.v1.Filter.values:type_name -> athena.plugin.v1.Value
-	9,  // 48: athena.plugin.v1.Filter.compare:type_name -> athena.plugin.v1.Compare
-	10, // 49: athena.plugin.v1.Value.hint:type_name -> athena.plugin.v1.ValueHint
-	45, // 50: athena.plugin.v1.Order.column:type_name -> athena.plugin.v1.Column
-	11, // 51: athena.plugin.v1.Order.nulls:type_name -> athena.plugin.v1.Nulls
-	12, // 52: athena.plugin.v1.Rowset.format:type_name -> athena.plugin.v1.RowsetFormat
-	50, // 53: athena.plugin.v1.SetItem.value:type_name -> athena.plugin.v1.Value
-	53, // 54: athena.plugin.v1.OnConflict.set:type_name -> athena.plugin.v1.SetItem
-	36, // 55: athena.plugin.v1.FunctionCall.arg_pairs:type_name -> athena.plugin.v1.Pair
-	50, // 56: athena.plugin.v1.SQLText.args:type_name -> athena.plugin.v1.Value
-	13, // 57: athena.plugin.v1.SQLText.intent:type_name -> athena.plugin.v1.Intent
-	60, // 58: athena.plugin.v1.Chunk.head:type_name -> athena.plugin.v1.Head
-	61, // 59: athena.plugin.v1.Chunk.tail:type_name -> athena.plugin.v1.Tail
-	63, // 60: athena.plugin.v1.Chunk.error:type_name -> athena.plugin.v1.Error
-	14, // 61: athena.plugin.v1.Head.shape:type_name -> athena.plugin.v1.Shape
-	59, // 62: athena.plugin.v1.Head.columns:type_name -> athena.plugin.v1.ColumnInfo
-	36, // 63: athena.plugin.v1.Head.headers:type_name -> athena.plugin.v1.Pair
-	36, // 64: athena.plugin.v1.Tail.keys:type_name -> athena.plugin.v1.Pair
-	62, // 65: athena.plugin.v1.Tail.timings:type_name -> athena.plugin.v1.Timing
-	15, // 66: athena.plugin.v1.Error.kind:type_name -> athena.plugin.v1.Kind
-	16, // 67: athena.plugin.v1.Error.source:type_name -> athena.plugin.v1.Source
-	17, // 68: athena.plugin.v1.Error.executed:type_name -> athena.plugin.v1.Executed
-	18, // 69: athena.plugin.v1.Plugin.Describe:input_type -> athena.plugin.v1.DescribeRequest
-	21, // 70: athena.plugin.v1.Plugin.OpenInstance:input_type -> athena.plugin.v1.OpenInstanceRequest
-	23, // 71: athena.plugin.v1.Plugin.CloseInstance:input_type -> athena.plugin.v1.CloseInstanceRequest
-	25, // 72: athena.plugin.v1.Plugin.Watch:input_type -> athena.plugin.v1.WatchRequest
-	27, // 73: athena.plugin.v1.Plugin.Drain:input_type -> athena.plugin.v1.DrainRequest
-	33, // 74: athena.plugin.v1.Backend.Session:input_type -> athena.plugin.v1.CallOrPart
-	29, // 75: athena.plugin.v1.Backend.Cancel:input_type -> athena.plugin.v1.CancelRequest
-	31, // 76: athena.plugin.v1.Backend.Ping:input_type -> athena.plugin.v1.PingRequest
-	19, // 77: athena.plugin.v1.Plugin.Describe:output_type -> athena.plugin.v1.Manifest
-	22, // 78: athena.plugin.v1.Plugin.OpenInstance:output_type -> athena.plugin.v1.OpenInstanceResponse
-	24, // 79: athena.plugin.v1.Plugin.CloseInstance:output_type -> athena.plugin.v1.CloseInstanceResponse
-	26, // 80: athena.plugin.v1.Plugin.Watch:output_type -> athena.plugin.v1.Heartbeat
-	28, // 81: athena.plugin.v1.Plugin.Drain:output_type -> athena.plugin.v1.DrainResponse
-	58, // 82: athena.plugin.v1.Backend.Session:output_type -> athena.plugin.v1.Chunk
-	30, // 83: athena.plugin.v1.Backend.Cancel:output_type -> athena.plugin.v1.CancelResponse
-	32, // 84: athena.plugin.v1.Backend.Ping:output_type -> athena.plugin.v1.PingResponse
-	77, // [77:85] is the sub-list for method output_type
-	69, // [69:77] is the sub-list for method input_type
-	69, // [69:69] is the sub-list for extension type_name
-	69, // [69:69] is the sub-list for extension extendee
-	0,  // [0:69] is the sub-list for field type_name
+	73, // 3: athena.plugin.v1.OpenInstanceResponse.error:type_name -> athena.plugin.v1.Error
+	73, // 4: athena.plugin.v1.CloseInstanceResponse.error:type_name -> athena.plugin.v1.Error
+	73, // 5: athena.plugin.v1.PingResponse.error:type_name -> athena.plugin.v1.Error
+	52, // 6: athena.plugin.v1.IntrospectRequest.tables:type_name -> athena.plugin.v1.Table
+	35, // 7: athena.plugin.v1.SchemaBatch.tables:type_name -> athena.plugin.v1.SchemaTable
+	39, // 8: athena.plugin.v1.SchemaBatch.functions:type_name -> athena.plugin.v1.SchemaFunction
+	42, // 9: athena.plugin.v1.SchemaBatch.types:type_name -> athena.plugin.v1.SchemaType
+	73, // 10: athena.plugin.v1.SchemaBatch.error:type_name -> athena.plugin.v1.Error
+	36, // 11: athena.plugin.v1.SchemaTable.columns:type_name -> athena.plugin.v1.SchemaColumn
+	37, // 12: athena.plugin.v1.SchemaTable.unique:type_name -> athena.plugin.v1.SchemaKey
+	38, // 13: athena.plugin.v1.SchemaTable.foreign:type_name -> athena.plugin.v1.SchemaForeignKey
+	52, // 14: athena.plugin.v1.SchemaForeignKey.target:type_name -> athena.plugin.v1.Table
+	40, // 15: athena.plugin.v1.SchemaFunction.params:type_name -> athena.plugin.v1.SchemaParam
+	41, // 16: athena.plugin.v1.SchemaFunction.returns:type_name -> athena.plugin.v1.SchemaReturns
+	36, // 17: athena.plugin.v1.SchemaReturns.columns:type_name -> athena.plugin.v1.SchemaColumn
+	52, // 18: athena.plugin.v1.SchemaReturns.table:type_name -> athena.plugin.v1.Table
+	45, // 19: athena.plugin.v1.CallOrPart.call:type_name -> athena.plugin.v1.Call
+	44, // 20: athena.plugin.v1.CallOrPart.part:type_name -> athena.plugin.v1.Part
+	47, // 21: athena.plugin.v1.Call.session:type_name -> athena.plugin.v1.Session
+	48, // 22: athena.plugin.v1.Call.tx:type_name -> athena.plugin.v1.Tx
+	51, // 23: athena.plugin.v1.Call.statements:type_name -> athena.plugin.v1.Statement
+	49, // 24: athena.plugin.v1.Call.expect:type_name -> athena.plugin.v1.Expect
+	50, // 25: athena.plugin.v1.Call.result:type_name -> athena.plugin.v1.ResultOptions
+	46, // 26: athena.plugin.v1.Call.options:type_name -> athena.plugin.v1.Pair
+	46, // 27: athena.plugin.v1.Session.settings:type_name -> athena.plugin.v1.Pair
+	1,  // 28: athena.plugin.v1.Tx.isolation:type_name -> athena.plugin.v1.Isolation
+	60, // 29: athena.plugin.v1.Expect.key_equals:type_name -> athena.plugin.v1.Value
+	2,  // 30: athena.plugin.v1.ResultOptions.format:type_name -> athena.plugin.v1.Format
+	3,  // 31: athena.plugin.v1.ResultOptions.naming:type_name -> athena.plugin.v1.Naming
+	0,  // 32: athena.plugin.v1.Statement.verb:type_name -> athena.plugin.v1.Verb
+	52, // 33: athena.plugin.v1.Statement.table:type_name -> athena.plugin.v1.Table
+	53, // 34: athena.plugin.v1.Statement.selection:type_name -> athena.plugin.v1.Selection
+	59, // 35: athena.plugin.v1.Statement.filter:type_name -> athena.plugin.v1.Filter
+	61, // 36: athena.plugin.v1.Statement.order:type_name -> athena.plugin.v1.Order
+	63, // 37: athena.plugin.v1.Statement.set:type_name -> athena.plugin.v1.SetItem
+	64, // 38: athena.plugin.v1.Statement.conflict:type_name -> athena.plugin.v1.OnConflict
+	60, // 39: athena.plugin.v1.Statement.key:type_name -> athena.plugin.v1.Value
+	4,  // 40: athena.plugin.v1.Statement.returning:type_name -> athena.plugin.v1.Returning
+	5,  // 41: athena.plugin.v1.Statement.count:type_name -> athena.plugin.v1.CountMode
+	65, // 42: athena.plugin.v1.Statement.function:type_name -> athena.plugin.v1.FunctionCall
+	66, // 43: athena.plugin.v1.Statement.sql:type_name -> athena.plugin.v1.SQLText
+	67, // 44: athena.plugin.v1.Statement.explain:type_name -> athena.plugin.v1.Explain
+	62, // 45: athena.plugin.v1.Statement.rows:type_name -> athena.plugin.v1.Rowset
+	54, // 46: athena.plugin.v1.Selection.items:type_name -> athena.plugin.v1.Item
+	58, // 47: athena.plugin.v1.Selection.bucket:type_name -> athena.plugin.v1.Bucket
+	6,  // 48: athena.plugin.v1.Item.kind:type_name -> athena.plugin.v1.ItemKind
+	55, // 49: athena.plugin.v1.Item.column:type_name -> athena.plugin.v1.Column
+	57, // 50: athena.plugin.v1.Item.relation:type_name -> athena.plugin.v1.Relation
+	56, // 51: athena.plugin.v1.Column.path:type_name -> athena.plugin.v1.PathStep
+	53, // 52: athena.plugin.v1.Relation.selection:type_name -> athena.plugin.v1.Selection
+	59, // 53: athena.plugin.v1.Relation.filter:type_name -> athena.plugin.v1.Filter
+	61, // 54: athena.plugin.v1.Relation.order:type_name -> athena.plugin.v1.Order
+	55, // 55: athena.plugin.v1.Bucket.column:type_name -> athena.plugin.v1.Column
+	7,  // 56: athena.plugin.v1.Filter.kind:type_name -> athena.plugin.v1.FilterKind
+	59, // 57: athena.plugin.v1.Filter.children:type_name -> athena.plugin.v1.Filter
+	55, // 58: athena.plugin.v1.Filter.column:type_name -> athena.plugin.v1.Column
+	8,  // 59: athena.plugin.v1.Filter.quantifier:type_name -> athena.plugin.v1.Quantifier
+	60, // 60: athena.plugin.v1.Filter.values:type_name -> athena.plugin.v1.Value
+	9,  // 61: athena.plugin.v1.Filter.compare:type_name -> athena.plugin.v1.Compare
+	10, // 62: athena.plugin.v1.Value.hint:type_name -> athena.plugin.v1.ValueHint
+	55, // 63: athena.plugin.v1.Order.column:type_name -> athena.plugin.v1.Column
+	11, // 64: athena.plugin.v1.Order.nulls:type_name -> athena.plugin.v1.Nulls
+	12, // 65: athena.plugin.v1.Rowset.format:type_name -> athena.plugin.v1.RowsetFormat
+	60, // 66: athena.plugin.v1.SetItem.value:type_name -> athena.plugin.v1.Value
+	63, // 67: athena.plugin.v1.OnConflict.set:type_name -> athena.plugin.v1.SetItem
+	46, // 68: athena.plugin.v1.FunctionCall.arg_pairs:type_name -> athena.plugin.v1.Pair
+	60, // 69: athena.plugin.v1.SQLText.args:type_name -> athena.plugin.v1.Value
+	13, // 70: athena.plugin.v1.SQLText.intent:type_name -> athena.plugin.v1.Intent
+	70, // 71: athena.plugin.v1.Chunk.head:type_name -> athena.plugin.v1.Head
+	71, // 72: athena.plugin.v1.Chunk.tail:type_name -> athena.plugin.v1.Tail
+	73, // 73: athena.plugin.v1.Chunk.error:type_name -> athena.plugin.v1.Error
+	14, // 74: athena.plugin.v1.Head.shape:type_name -> athena.plugin.v1.Shape
+	69, // 75: athena.plugin.v1.Head.columns:type_name -> athena.plugin.v1.ColumnInfo
+	46, // 76: athena.plugin.v1.Head.headers:type_name -> athena.plugin.v1.Pair
+	46, // 77: athena.plugin.v1.Tail.keys:type_name -> athena.plugin.v1.Pair
+	72, // 78: athena.plugin.v1.Tail.timings:type_name -> athena.plugin.v1.Timing
+	15, // 79: athena.plugin.v1.Error.kind:type_name -> athena.plugin.v1.Kind
+	16, // 80: athena.plugin.v1.Error.source:type_name -> athena.plugin.v1.Source
+	17, // 81: athena.plugin.v1.Error.executed:type_name -> athena.plugin.v1.Executed
+	18, // 82: athena.plugin.v1.Plugin.Describe:input_type -> athena.plugin.v1.DescribeRequest
+	21, // 83: athena.plugin.v1.Plugin.OpenInstance:input_type -> athena.plugin.v1.OpenInstanceRequest
+	23, // 84: athena.plugin.v1.Plugin.CloseInstance:input_type -> athena.plugin.v1.CloseInstanceRequest
+	25, // 85: athena.plugin.v1.Plugin.Watch:input_type -> athena.plugin.v1.WatchRequest
+	27, // 86: athena.plugin.v1.Plugin.Drain:input_type -> athena.plugin.v1.DrainRequest
+	43, // 87: athena.plugin.v1.Backend.Session:input_type -> athena.plugin.v1.CallOrPart
+	29, // 88: athena.plugin.v1.Backend.Cancel:input_type -> athena.plugin.v1.CancelRequest
+	31, // 89: athena.plugin.v1.Backend.Ping:input_type -> athena.plugin.v1.PingRequest
+	33, // 90: athena.plugin.v1.Backend.Introspect:input_type -> athena.plugin.v1.IntrospectRequest
+	19, // 91: athena.plugin.v1.Plugin.Describe:output_type -> athena.plugin.v1.Manifest
+	22, // 92: athena.plugin.v1.Plugin.OpenInstance:output_type -> athena.plugin.v1.OpenInstanceResponse
+	24, // 93: athena.plugin.v1.Plugin.CloseInstance:output_type -> athena.plugin.v1.CloseInstanceResponse
+	26, // 94: athena.plugin.v1.Plugin.Watch:output_type -> athena.plugin.v1.Heartbeat
+	28, // 95: athena.plugin.v1.Plugin.Drain:output_type -> athena.plugin.v1.DrainResponse
+	68, // 96: athena.plugin.v1.Backend.Session:output_type -> athena.plugin.v1.Chunk
+	30, // 97: athena.plugin.v1.Backend.Cancel:output_type -> athena.plugin.v1.CancelResponse
+	32, // 98: athena.plugin.v1.Backend.Ping:output_type -> athena.plugin.v1.PingResponse
+	34, // 99: athena.plugin.v1.Backend.Introspect:output_type -> athena.plugin.v1.SchemaBatch
+	91, // [91:100] is the sub-list for method output_type
+	82, // [82:91] is the sub-list for method input_type
+	82, // [82:82] is the sub-list for extension type_name
+	82, // [82:82] is the sub-list for extension extendee
+	0,  // [0:82] is the sub-list for field type_name
 }
 
 func init() { file_sdk_pluginpb_plugin_proto_init() }
@@ -4993,22 +5912,22 @@ func file_sdk_pluginpb_plugin_proto_init() {
 	if File_sdk_pluginpb_plugin_proto != nil {
 		return
 	}
-	file_sdk_pluginpb_plugin_proto_msgTypes[15].OneofWrappers = []any{
+	file_sdk_pluginpb_plugin_proto_msgTypes[25].OneofWrappers = []any{
 		(*CallOrPart_Call)(nil),
 		(*CallOrPart_Part)(nil),
 	}
-	file_sdk_pluginpb_plugin_proto_msgTypes[21].OneofWrappers = []any{}
-	file_sdk_pluginpb_plugin_proto_msgTypes[23].OneofWrappers = []any{}
-	file_sdk_pluginpb_plugin_proto_msgTypes[29].OneofWrappers = []any{}
-	file_sdk_pluginpb_plugin_proto_msgTypes[42].OneofWrappers = []any{}
-	file_sdk_pluginpb_plugin_proto_msgTypes[43].OneofWrappers = []any{}
+	file_sdk_pluginpb_plugin_proto_msgTypes[31].OneofWrappers = []any{}
+	file_sdk_pluginpb_plugin_proto_msgTypes[33].OneofWrappers = []any{}
+	file_sdk_pluginpb_plugin_proto_msgTypes[39].OneofWrappers = []any{}
+	file_sdk_pluginpb_plugin_proto_msgTypes[52].OneofWrappers = []any{}
+	file_sdk_pluginpb_plugin_proto_msgTypes[53].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sdk_pluginpb_plugin_proto_rawDesc), len(file_sdk_pluginpb_plugin_proto_rawDesc)),
 			NumEnums:      18,
-			NumMessages:   46,
+			NumMessages:   56,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

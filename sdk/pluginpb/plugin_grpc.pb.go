@@ -295,9 +295,10 @@ var Plugin_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Backend_Session_FullMethodName = "/athena.plugin.v1.Backend/Session"
-	Backend_Cancel_FullMethodName  = "/athena.plugin.v1.Backend/Cancel"
-	Backend_Ping_FullMethodName    = "/athena.plugin.v1.Backend/Ping"
+	Backend_Session_FullMethodName    = "/athena.plugin.v1.Backend/Session"
+	Backend_Cancel_FullMethodName     = "/athena.plugin.v1.Backend/Cancel"
+	Backend_Ping_FullMethodName       = "/athena.plugin.v1.Backend/Ping"
+	Backend_Introspect_FullMethodName = "/athena.plugin.v1.Backend/Introspect"
 )
 
 // BackendClient is the client API for Backend service.
@@ -314,6 +315,9 @@ type BackendClient interface {
 	Cancel(ctx context.Context, in *CancelRequest, opts ...grpc.CallOption) (*CancelResponse, error)
 	// Ping asks the database of an instance for a sign of life.
 	Ping(ctx context.Context, in *PingRequest, opts ...grpc.CallOption) (*PingResponse, error)
+	// Introspect tells what the database of an instance holds, in messages of less than a
+	// mebibyte each (but for a single table that is longer).
+	Introspect(ctx context.Context, in *IntrospectRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SchemaBatch], error)
 }
 
 type backendClient struct {
@@ -357,6 +361,25 @@ func (c *backendClient) Ping(ctx context.Context, in *PingRequest, opts ...grpc.
 	return out, nil
 }
 
+func (c *backendClient) Introspect(ctx context.Context, in *IntrospectRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SchemaBatch], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Backend_ServiceDesc.Streams[1], Backend_Introspect_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[IntrospectRequest, SchemaBatch]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Backend_IntrospectClient = grpc.ServerStreamingClient[SchemaBatch]
+
 // BackendServer is the server API for Backend service.
 // All implementations must embed UnimplementedBackendServer
 // for forward compatibility.
@@ -371,6 +394,9 @@ type BackendServer interface {
 	Cancel(context.Context, *CancelRequest) (*CancelResponse, error)
 	// Ping asks the database of an instance for a sign of life.
 	Ping(context.Context, *PingRequest) (*PingResponse, error)
+	// Introspect tells what the database of an instance holds, in messages of less than a
+	// mebibyte each (but for a single table that is longer).
+	Introspect(*IntrospectRequest, grpc.ServerStreamingServer[SchemaBatch]) error
 	mustEmbedUnimplementedBackendServer()
 }
 
@@ -389,6 +415,9 @@ func (UnimplementedBackendServer) Cancel(context.Context, *CancelRequest) (*Canc
 }
 func (UnimplementedBackendServer) Ping(context.Context, *PingRequest) (*PingResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Ping not implemented")
+}
+func (UnimplementedBackendServer) Introspect(*IntrospectRequest, grpc.ServerStreamingServer[SchemaBatch]) error {
+	return status.Error(codes.Unimplemented, "method Introspect not implemented")
 }
 func (UnimplementedBackendServer) mustEmbedUnimplementedBackendServer() {}
 func (UnimplementedBackendServer) testEmbeddedByValue()                 {}
@@ -454,6 +483,17 @@ func _Backend_Ping_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Backend_Introspect_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(IntrospectRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(BackendServer).Introspect(m, &grpc.GenericServerStream[IntrospectRequest, SchemaBatch]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Backend_IntrospectServer = grpc.ServerStreamingServer[SchemaBatch]
+
 // Backend_ServiceDesc is the grpc.ServiceDesc for Backend service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -476,6 +516,11 @@ var Backend_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _Backend_Session_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "Introspect",
+			Handler:       _Backend_Introspect_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "sdk/pluginpb/plugin.proto",
