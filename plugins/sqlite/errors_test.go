@@ -36,7 +36,7 @@ func TestErrors(t *testing.T) {
 		{planets(`{"name":"x","size":0}`, "name", "size"), sdk.Conflict, "check_violation", sdk.Error{Code: "275", Constraint: "positive", Message: "CHECK constraint failed: positive"}},
 		{orphan, sdk.Conflict, "foreign_key_violation", sdk.Error{Code: "787", Message: "FOREIGN KEY constraint failed"}},
 		{moons, sdk.Invalid, "datatype_mismatch", sdk.Error{Code: "3091", Message: "cannot store TEXT value in INT column moons.n"}},
-		{selecting("planet", "id"), sdk.NotFound, "undefined_table", sdk.Error{Table: "planet", Message: "no such table: planet", Hint: `did you mean "planets"?`}},
+		{selecting("planet", "id"), sdk.NotFound, "undefined_table", sdk.Error{Table: "planet", Message: `table "planet" does not exist`, Hint: `did you mean "planets"?`}},
 		{selecting("planets", "nmae"), sdk.Invalid, "undefined_column", sdk.Error{Table: "planets", Schema: "main", Column: "nmae", Message: `column "nmae" of table "planets" does not exist`, Hint: `did you mean "name"?`}},
 		{sqlText("SELECT * FROM main.planet"), sdk.NotFound, "undefined_table", sdk.Error{Code: "1", Table: "planet", Message: "no such table: main.planet", Hint: `did you mean "planets"?`}},
 		{sqlText("SELECT p.nmae FROM planets p"), sdk.Invalid, "undefined_column", sdk.Error{Code: "1", Column: "nmae", Message: "no such column: p.nmae", Hint: `did you mean "name"?`}},

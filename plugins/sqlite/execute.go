@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/athena-gateway/athena/sdk"
@@ -20,6 +22,9 @@ type execution struct {
 
 	c       *conn
 	written bool // an earlier statement is committed
+	// changing says that a SQL text has been executed in the transaction under way, and may
+	// have changed the schema.
+	changing bool
 }
 
 // Execute runs a call's statements on one connection: of the readers, unless a statement
@@ -51,16 +56,23 @@ func (db *database) Execute(ctx context.Context, call *sdk.Call, rows *sdk.Rows)
 // check refuses what cannot be executed and reads SQL texts.
 func (x *execution) check(i int) error {
 	s := &x.call.Statements[i]
-	if x.call.Expect.KeyEquals != nil {
-		return sdk.E(sdk.Unsupported, "unsupported_key_equals", "a SQLite backend cannot check the key of the written row yet")
+	text := s.SQL.Text
+	if s.Explain != nil {
+		if err := checkExplain(s.Explain); err != nil {
+			return err
+		}
+		text = explainPrefix + text
 	}
 	if s.Verb != sdk.SQL {
 		return nil
 	}
-	statements, err := splitSQL(s.SQL.Text)
+	statements, err := splitSQL(text)
 	switch {
 	case err != nil:
 		return err
+	case len(statements) > 1 && s.Explain != nil:
+		return sdk.E(sdk.Invalid, "explain_of_several_statements", "only a single statement can be explained").
+			WithHint("send the statements one by one")
 	case len(statements) == 0:
 		return sdk.E(sdk.Invalid, "syntax_error", "the SQL text holds no statement")
 	case len(statements) > 1 && len(s.SQL.Args) > 0:
@@ -84,9 +96,9 @@ func (x *execution) check(i int) error {
 func (x *execution) writes(i int) bool {
 	s := &x.call.Statements[i]
 	if s.Verb != sdk.SQL {
-		return !s.ReadOnly()
+		return !s.ReadOnly() && s.Explain == nil
 	}
-	if s.SQL.Intent != sdk.IntentUnknown {
+	if s.SQL.Intent != sdk.IntentUnknown && s.Explain == nil {
 		return s.SQL.Intent == sdk.IntentWrite
 	}
 	for _, one := range x.sql[i] {
@@ -135,7 +147,9 @@ func (x *execution) fail(ctx context.Context, err error) error {
 	err = x.db.mapError(ctx, err)
 	var e *sdk.Error
 	if errors.As(err, &e) && e != sdk.ErrRowLimit {
-		addHint(x.c, e)
+		if known, err := x.db.known(context.WithoutCancel(ctx), x.c, true); err == nil {
+			known.addHint(e)
+		}
 		if x.written {
 			e.Executed = sdk.ExecutedYes
 		}
@@ -160,6 +174,7 @@ func (x *execution) transaction(ctx context.Context, first, size int, write bool
 		return err
 	}
 	ended := false
+	x.changing = false
 	defer func() {
 		if !ended {
 			x.c.rollback()
@@ -201,14 +216,20 @@ func (x *execution) transaction(ctx context.Context, first, size int, write bool
 
 // expect checks what the call expects of the rows written, or read.
 func (x *execution) expect(affected int64) error {
-	e := &x.call.Expect
+	expect := &x.call.Expect
+	var e *sdk.Error
 	switch {
-	case e.ExactlyOne && affected != 1:
-		return sdk.E(sdk.Invalid, "not_exactly_one", fmt.Sprintf("%d rows where exactly one was expected; nothing was changed", affected))
-	case e.MaxAffected != nil && affected > *e.MaxAffected:
-		return sdk.E(sdk.Invalid, "max_affected_exceeded", fmt.Sprintf("%d rows where at most %d were expected; nothing was changed", affected, *e.MaxAffected))
+	case expect.ExactlyOne && affected != 1:
+		e = sdk.E(sdk.Invalid, "not_exactly_one", fmt.Sprintf("%d rows where exactly one was expected; nothing was changed", affected)).
+			WithHint("narrow the filter to one row, or do not ask for exactly one")
+	case expect.MaxAffected != nil && affected > *expect.MaxAffected:
+		e = sdk.E(sdk.Invalid, "max_affected_exceeded", fmt.Sprintf("%d rows where at most %d were expected; nothing was changed", affected, *expect.MaxAffected)).
+			WithHint("narrow the filter, or allow more rows")
+	default:
+		return nil
 	}
-	return nil
+	e.Details = json.RawMessage(`{"rows":` + strconv.FormatInt(affected, 10) + `}`)
+	return e
 }
 
 // statement executes one statement and returns how many rows it wrote, or answered with.
@@ -217,34 +238,50 @@ func (x *execution) statement(ctx context.Context, i int) (int64, error) {
 	if s.Verb == sdk.SQL {
 		return x.text(ctx, i)
 	}
-	t, err := x.db.catalogue.table(ctx, x.c, s.Table)
+	known, err := x.db.known(ctx, x.c, !x.changing)
 	if err != nil {
 		return 0, err
 	}
-	known := &sqlbuild.Catalogue{Tables: map[sdk.Table]*sqlbuild.Table{s.Table: &t.Table}, Path: []string{s.Table.Schema}}
+	s, t, err := known.resolve(s)
+	if err != nil {
+		return 0, err
+	}
+	e := x.encoder()
+	if s, err = e.withKey(s, t, x.call.Expect.KeyEquals); err != nil {
+		return 0, err
+	}
 	options := x.rows.Options()
-	q, err := sqlbuild.SQLite.Build(known, s, &options)
+	q, err := sqlbuild.SQLite.Build(&known.Catalogue, s, &options)
 	if err != nil {
 		return 0, err
 	}
-	name := t.Schema + "." + t.Name
-	if s.ReadOnly() {
-		if t.view {
-			name = "*"
-		}
-		x.rows.Tail.TablesRead = []string{name}
-		if s.Verb == sdk.Count {
-			total, err := x.count(ctx, q.Text, q.Args)
-			x.rows.Scalar(strconv.AppendInt(nil, total, 10))
-			return total, err
-		}
-		return x.read(ctx, q)
+	if s.Explain != nil {
+		return 0, x.explain(ctx, s.Explain, explainPrefix+q.Text, arguments(q.Args))
 	}
-	if !t.alone {
-		name = "*"
+	e.json = q.JSON
+	x.rows.Tail.TablesRead, x.rows.Tail.TablesWritten = q.Read, q.Written
+	switch s.Verb {
+	case sdk.Count:
+		total, err := x.count(ctx, q.Text, q.Args)
+		x.rows.Scalar(strconv.AppendInt(nil, total, 10))
+		return total, err
+	case sdk.Select:
+		return x.read(ctx, q, e)
+	default:
+		affected, err := x.write(ctx, q, e)
+		if err == nil && x.call.Expect.KeyEquals != nil {
+			err = x.expectKey(ctx, known, s, e)
+		}
+		return affected, err
 	}
-	x.rows.Tail.TablesWritten = []string{name}
-	return x.write(ctx, q, t)
+}
+
+// encoder is one for the rows of the next answer.
+func (x *execution) encoder() *encoder {
+	e := &encoder{rows: x.rows}
+	e.countsCapped = x.call.Expect.ExactlyOne || x.call.Expect.MaxAffected != nil
+	e.countsSecond = x.call.Expect.ExactlyOne
+	return e
 }
 
 // count executes a statement that counts. The total may stand before a body.
@@ -258,15 +295,14 @@ func (x *execution) count(ctx context.Context, text string, args []sdk.Value) (i
 }
 
 // read executes a Select.
-func (x *execution) read(ctx context.Context, q *sqlbuild.Query) (int64, error) {
+func (x *execution) read(ctx context.Context, q *sqlbuild.Query, e *encoder) (int64, error) {
 	if q.Count != nil {
 		if _, err := x.count(ctx, q.Count.Text, q.Count.Args); err != nil {
 			return 0, err
 		}
 	}
-	e := &encoder{rows: x.rows}
 	err := x.c.query(ctx, q.Text, arguments(q.Args), e.begin, e.row)
-	return x.rows.Tail.Rows, capped(err)
+	return e.seen, capped(err)
 }
 
 // capped forgives the end of the rows that the caller asked for.
@@ -279,8 +315,7 @@ func capped(err error) error {
 
 // write executes an Insert, Update or Delete. SQLite has written all rows before it
 // returns the first.
-func (x *execution) write(ctx context.Context, q *sqlbuild.Query, t *table) (int64, error) {
-	e := &encoder{rows: x.rows, key: t.Key}
+func (x *execution) write(ctx context.Context, q *sqlbuild.Query, e *encoder) (int64, error) {
 	begin, row := e.begin, e.row
 	if !q.Rows {
 		begin, row = nil, nil
@@ -291,27 +326,65 @@ func (x *execution) write(ctx context.Context, q *sqlbuild.Query, t *table) (int
 	affected, err := x.c.integer(ctx, "SELECT changes()")
 	x.rows.Tail.Affected = &affected
 	if affected == 1 {
-		x.rows.Tail.Keys = e.found
+		x.rows.Tail.Keys = e.keys()
 	}
 	return affected, err
+}
+
+// expectKey checks the primary key of the written row. Texts that differ are left to
+// SQLite to compare: 01 may be 1.
+func (x *execution) expectKey(ctx context.Context, known *catalogue, s *sdk.Statement, e *encoder) error {
+	want := x.call.Expect.KeyEquals
+	if e.seen == 0 {
+		return nil
+	}
+	same := e.seen == 1
+	if same && !slices.EqualFunc(e.found, want, func(a, b sdk.Value) bool { return a.Text == b.Text && b.Hint != sdk.Null }) {
+		both := &sdk.Statement{Verb: sdk.Count, Table: s.Table, Key: want, Filter: &sdk.Filter{Kind: sdk.FilterAnd}}
+		for i, name := range e.key {
+			both.Filter.Children = append(both.Filter.Children,
+				sdk.Filter{Column: sdk.Column{Name: name}, Operator: sdk.Eq, Values: []sdk.Value{e.found[i]}})
+		}
+		q, err := sqlbuild.SQLite.Build(&known.Catalogue, both, &sdk.ResultOptions{})
+		if err != nil {
+			return err
+		}
+		n, err := x.c.integer(ctx, q.Text, arguments(q.Args)...)
+		if err != nil {
+			return err
+		}
+		same = n == 1
+	}
+	if same {
+		return nil
+	}
+	mismatch := sdk.E(sdk.Invalid, "key_mismatch", "the row's primary key is not the one that is expected; nothing was changed").
+		WithHint("give the key's columns the values by which the row is addressed")
+	mismatch.Table = s.Table.Name
+	return mismatch
 }
 
 // text executes the statements of a SQL text. The last one that answers with rows is the
 // answer.
 func (x *execution) text(ctx context.Context, index int) (int64, error) {
 	statements, args := x.sql[index], arguments(x.call.Statements[index].SQL.Args)
+	if e := x.call.Statements[index].Explain; e != nil {
+		x.c.spoiled = x.c.spoiled || statements[0].spoils
+		return 0, x.explain(ctx, e, statements[0].text, args)
+	}
+	x.changing = x.changing || x.writes(index)
 	last := -1
 	for i := range statements {
 		if statements[i].query {
 			last = i
 		}
 	}
-	written := int64(0)
+	written, seen := int64(0), int64(0)
 	for i := range statements {
 		one := &statements[i]
 		text := x.storedTimes(one)
 		x.c.spoiled = x.c.spoiled || one.spoils
-		e := &encoder{rows: x.rows}
+		e := x.encoder()
 		begin, row := e.begin, e.row
 		if i != last {
 			begin, row = nil, nil
@@ -323,6 +396,7 @@ func (x *execution) text(ctx context.Context, index int) (int64, error) {
 		if err := capped(x.c.query(ctx, text, args, begin, row)); err != nil {
 			return 0, err
 		}
+		seen = max(seen, e.seen) // only the last one's are counted
 		if one.counts {
 			n, err := x.c.integer(ctx, "SELECT changes()")
 			if err != nil {
@@ -335,7 +409,7 @@ func (x *execution) text(ctx context.Context, index int) (int64, error) {
 	tail.Statements = len(statements)
 	tail.TablesRead = []string{"*"}
 	if !x.writes(index) {
-		return tail.Rows, nil
+		return seen, nil
 	}
 	tail.TablesWritten, tail.Affected = []string{"*"}, &written
 	return written, nil

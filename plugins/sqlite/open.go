@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/athena-gateway/athena/sdk"
@@ -30,6 +31,12 @@ var capabilities = sdk.Capabilities{
 	Transactions: true,
 	Returning:    true,
 	Conflict:     true,
+	Relations:    true,
+	JSONPaths:    true,
+	Aggregates:   true,
+	Explain:      true,
+	CSV:          true,
+	Raw:          true,
 }
 
 // database is one opened file. In WAL mode its readers see the last commit while a
@@ -39,7 +46,7 @@ type database struct {
 	path      string
 	readers   *sql.DB
 	writer    *sql.DB // nil: read-only
-	catalogue catalogue
+	catalogue atomic.Pointer[catalogue]
 }
 
 var (

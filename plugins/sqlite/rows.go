@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,16 +14,26 @@ import (
 	"modernc.org/sqlite"
 
 	"github.com/athena-gateway/athena/sdk"
+	"github.com/athena-gateway/athena/sdk/sqlbuild"
 )
 
 // encoder writes a statement's rows as JSON.
 type encoder struct {
 	rows  *sdk.Rows
 	kinds []columnKind
-	key   []string // columns of the primary key, to be noted
-	place []int    // where they stand among the columns
-	found []sdk.Pair
+	json  []int // places of columns whose texts are JSON though they are not declared so
+	text  bool  // JSON is written as the text that it is
 	seen  int64 // rows
+	muted bool  // rows are counted and not shown
+
+	// countsCapped says that rows beyond the cap are counted, countsSecond that a second
+	// row is where one is to be shown.
+	countsCapped, countsSecond bool
+
+	key    []string // columns of the primary key, to be noted
+	place  []int    // where they stand among the columns
+	hidden int      // how many columns at the end are not shown
+	found  []sdk.Value
 }
 
 // columnKind says how values of a declared type are written.
@@ -35,14 +46,73 @@ const (
 	dateColumn             // a time at midnight is a date
 )
 
+// withKey returns the statement with the primary key among what it returns, if it is a
+// write that is to say it: for Tail.Keys, or to be compared with the key that is wanted.
+// t is nil if there is no such table.
+func (e *encoder) withKey(s *sdk.Statement, t *sqlbuild.Table, want []sdk.Value) (*sdk.Statement, error) {
+	if t == nil || s.ReadOnly() {
+		return s, nil
+	}
+	e.key = t.Key
+	if want == nil {
+		if s.Returning == sdk.ReturnSelection && !unnamed(&s.Selection) {
+			e.key = nil
+		}
+		return s, nil
+	}
+	if len(t.Key) == 0 || len(t.Key) != len(want) {
+		return nil, sdk.E(sdk.Invalid, "no_primary_key", fmt.Sprintf("the primary key of table %q has %d columns, not the %d that are expected", t.Name, len(t.Key), len(want)))
+	}
+	returned := *s
+	switch s.Returning {
+	case sdk.ReturnNone:
+		returned.Returning, e.muted = sdk.ReturnKeys, true
+	case sdk.ReturnSelection:
+		items := s.Selection.Items
+		if len(items) == 0 {
+			items = []sdk.Item{{Kind: sdk.ItemStar}}
+		}
+		returned.Selection.Items = slices.Clone(items)
+		for i, name := range t.Key {
+			returned.Selection.Items = append(returned.Selection.Items, sdk.Item{Column: sdk.Column{Name: name}, Alias: "athena_key_" + strconv.Itoa(i)})
+		}
+		e.hidden = len(t.Key)
+	}
+	return &returned, nil
+}
+
+// unnamed reports whether a selection leaves its columns their own names, by which those
+// of the key are found.
+func unnamed(selection *sdk.Selection) bool {
+	return !slices.ContainsFunc(selection.Items, func(item sdk.Item) bool {
+		return item.Relation != nil || item.Alias != "" || len(item.Column.Path) > 0 || item.Aggregate != "" || item.Cast != "" || item.CastAfter != ""
+	})
+}
+
 // begin describes the columns.
 func (e *encoder) begin(rows driver.Rows) error {
 	names := rows.Columns()
+	for i, name := range e.key {
+		place := slices.Index(names, name)
+		if e.hidden > 0 {
+			place = len(names) - e.hidden + i
+		}
+		if place >= 0 {
+			e.place = append(e.place, place)
+		}
+	}
+	if e.muted {
+		return nil
+	}
+	names = names[:len(names)-e.hidden]
 	types := rows.(driver.RowsColumnTypeDatabaseTypeName)
 	columns := make([]sdk.ColumnInfo, len(names))
 	e.kinds = make([]columnKind, len(names))
 	for i, name := range names {
 		declared := types.ColumnTypeDatabaseTypeName(i)
+		if slices.Contains(e.json, i) {
+			declared = "JSON"
+		}
 		columns[i] = sdk.ColumnInfo{Name: valid(name), Type: strings.ToLower(declared)}
 		switch {
 		case strings.Contains(declared, "BOOL"):
@@ -53,14 +123,8 @@ func (e *encoder) begin(rows driver.Rows) error {
 			e.kinds[i] = dateColumn
 		}
 	}
-	for _, name := range e.key {
-		for i := range names {
-			if names[i] == name {
-				e.place = append(e.place, i)
-				break
-			}
-		}
-	}
+	format := e.rows.Options().Format
+	e.text = format == sdk.FormatCSV || format == sdk.FormatRaw
 	e.rows.Describe(columns)
 	return nil
 }
@@ -69,14 +133,44 @@ func (e *encoder) begin(rows driver.Rows) error {
 func (e *encoder) row(values []driver.Value) error {
 	e.seen++
 	if e.seen == 1 && len(e.key) > 0 && len(e.place) == len(e.key) {
-		for i, name := range e.key {
-			e.found = append(e.found, sdk.Pair{Name: name, Value: fmt.Sprint(values[e.place[i]])})
+		for _, place := range e.place {
+			e.found = append(e.found, keyValue(values[place]))
 		}
 	}
-	for i, value := range values {
+	if e.muted {
+		return nil
+	}
+	for i, value := range values[:len(e.kinds)] {
 		e.cell(e.kinds[i], value)
 	}
-	return e.rows.EndRow()
+	err := e.rows.EndRow()
+	if err != nil && (e.countsCapped && err == error(sdk.ErrRowLimit) || e.countsSecond && sdk.AsError(err).Reason == "more_than_one_row") {
+		e.muted, err = true, nil
+	}
+	return err
+}
+
+// keyValue is a value of a key column.
+func keyValue(value driver.Value) sdk.Value {
+	switch v := value.(type) {
+	case nil:
+		return sdk.Value{Hint: sdk.Null}
+	case int64, float64:
+		return sdk.Value{Hint: sdk.Number, Text: fmt.Sprint(v)}
+	case []byte:
+		return sdk.Value{Hint: sdk.Bytes, Text: `\x` + hex.EncodeToString(v)}
+	default:
+		return sdk.Value{Hint: sdk.String, Text: fmt.Sprint(v)}
+	}
+}
+
+// keys is the key that was noted, for Tail.Keys.
+func (e *encoder) keys() []sdk.Pair {
+	var pairs []sdk.Pair
+	for i := range e.found {
+		pairs = append(pairs, sdk.Pair{Name: e.key[i], Value: e.found[i].Text})
+	}
+	return pairs
 }
 
 func (e *encoder) cell(kind columnKind, value driver.Value) {
@@ -94,13 +188,16 @@ func (e *encoder) cell(kind columnKind, value driver.Value) {
 		r.Put(sdk.AppendFloat(r.Cell(), v, 64))
 	case string:
 		v = valid(v)
-		if kind == jsonColumn && json.Valid([]byte(v)) {
+		switch {
+		case kind != jsonColumn || e.text || !json.Valid([]byte(v)):
+			r.Put(sdk.AppendString(r.Cell(), v))
+		case v == "null":
+			r.Null()
+		default:
 			r.Put(append(r.Cell(), v...))
-			return
 		}
-		r.Put(sdk.AppendString(r.Cell(), v))
 	case []byte:
-		r.Put(append(hex.AppendEncode(append(r.Cell(), `"\\x`...), v), '"'))
+		r.Bytes(v)
 	case time.Time:
 		r.Put(append(appendTime(append(r.Cell(), '"'), v, kind), '"'))
 	default:
