@@ -3,6 +3,7 @@
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 60s
+CASES    ?= 10000
 LDFLAGS   = -s -w -X main.version=$(VERSION)
 
 .PHONY: build run test bench fuzz lint generate check
@@ -20,7 +21,8 @@ test: ## every test, with -race, on a private PostgreSQL; ARGS='-run X ./core/..
 bench: ## Athena against the floor, in one run on one private PostgreSQL
 	scripts/bench.sh $(ARGS)
 
-fuzz: ## each fuzz target for FUZZTIME
+fuzz: ## CASES random statements and rows against their references, then each fuzz target for FUZZTIME
+	ATHENA_TEST_CASES=$(CASES) scripts/with-postgres.sh go test -timeout 60m -run 'TestDifferential|TestRowsEqualToTheServers' ./plugins/...
 	scripts/with-postgres.sh scripts/fuzz.sh $(FUZZTIME)
 
 lint: ## gofmt, go vet, staticcheck

@@ -19,7 +19,7 @@ func differential(t testing.TB) *sdktest.Differential {
 
 func TestDifferential(t *testing.T) {
 	d := differential(t)
-	for seed := range uint64(300) {
+	for seed := range testenv.Cases(t, 300) {
 		d.Case(t, seed)
 	}
 }

@@ -400,7 +400,7 @@ func (r *rowTester) json(t testing.TB, i int, query string) string {
 // types, under settings that change what texts look like.
 func TestRowsEqualToTheServers(t *testing.T) {
 	r := newRowTester(t)
-	for seed := range uint64(120) {
+	for seed := range testenv.Cases(t, 120) {
 		r.check(t, seed)
 	}
 }
