@@ -23,8 +23,9 @@ type origin struct {
 //
 //	({QUERY ... :targetList ({TARGETENTRY :expr ... :resno 1 ... :resorigtbl 16384 :resorigcol 2 :resjunk false} ...) ...})
 //
-// Braces and brackets nest. In names a backslash stands before characters that have a
-// meaning. Of anything else, and of a UNION and its kin, it returns nil.
+// Braces and parentheses nest. In names a backslash stands before characters that have a
+// meaning; square brackets have none. Of anything else, and of a UNION and its kin, it
+// returns nil.
 func scanRule(tree []byte) []origin {
 	var columns []origin
 	s := nodeScanner{rest: tree}
@@ -67,10 +68,10 @@ const maxColumns = 1664
 // nodeScanner reads a node tree's text from its beginning.
 type nodeScanner struct{ rest []byte }
 
-// enter goes behind a bracket, if it comes next.
-func (s *nodeScanner) enter(bracket byte) bool {
+// enter goes behind a brace or parenthesis, if it comes next.
+func (s *nodeScanner) enter(brace byte) bool {
 	s.rest = bytes.TrimLeft(s.rest, " \n")
-	if len(s.rest) == 0 || s.rest[0] != bracket {
+	if len(s.rest) == 0 || s.rest[0] != brace {
 		return false
 	}
 	s.rest = s.rest[1:]
@@ -105,7 +106,7 @@ func (s *nodeScanner) target() (number int, o origin) {
 
 // field goes behind the name of the next field of a node, and is false at its end.
 func (s *nodeScanner) field() (name string, ok bool) {
-	for len(s.rest) > 0 && bytes.IndexByte([]byte("})]"), s.rest[0]) < 0 {
+	for len(s.rest) > 0 && s.rest[0] != '}' && s.rest[0] != ')' {
 		if s.rest[0] != ':' {
 			s.value() // the node's label
 			continue
@@ -121,23 +122,22 @@ func (s *nodeScanner) field() (name string, ok bool) {
 	return "", false
 }
 
-// value goes behind the next value: a word, or whatever is in brackets; of several words,
-// to the next field.
+// value goes behind the next value: everything up to the next field or the end of the node.
 func (s *nodeScanner) value() []byte {
 	depth := 0
 	for i := 0; i < len(s.rest); i++ {
 		switch s.rest[i] {
 		case '\\':
 			i++
-		case '(', '{', '[':
+		case '(', '{':
 			depth++
-		case ')', '}', ']':
+		case ')', '}':
 			if depth == 0 {
 				return s.take(i)
 			}
 			depth--
 		case ' ', '\n':
-			if depth == 0 && (i+1 == len(s.rest) || s.rest[i+1] == ':') {
+			if depth == 0 && bytes.HasPrefix(bytes.TrimLeft(s.rest[i:], " \n"), []byte(":")) {
 				return s.take(i)
 			}
 		}
