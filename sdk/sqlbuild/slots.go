@@ -12,6 +12,7 @@ import (
 type slot struct {
 	name  string // in the answer
 	class Class
+	made  bool // JSON that the statement itself makes, of a relation
 }
 
 // place is the name of the column at a place.
@@ -56,7 +57,7 @@ func (b *builder) slots(s *scope, selection *sdk.Selection) (slots []slot) {
 
 func (s *scope) starSlots(slots []slot) []slot {
 	for i := range s.table.Columns {
-		slots = append(slots, slot{s.table.Columns[i].Name, s.table.Columns[i].Class})
+		slots = append(slots, slot{name: s.table.Columns[i].Name, class: s.table.Columns[i].Class})
 	}
 	return slots
 }
@@ -68,12 +69,12 @@ func (b *builder) relationSlots(item *sdk.Item) []slot {
 	case r == nil || !shown(item.Relation):
 		return nil
 	case !item.Relation.Spread:
-		return []slot{{r.name(), ClassJSON}}
+		return []slot{{name: r.name(), class: ClassJSON, made: true}}
 	}
 	slots := b.slots(r.scope, &item.Relation.Selection)
 	for i := range slots {
 		if r.toMany() {
-			slots[i].class = ClassJSON
+			slots[i].class, slots[i].made = ClassJSON, true
 		}
 	}
 	return slots
@@ -121,7 +122,7 @@ func (b *builder) jsonSQLite(r *related) {
 		}
 		b.bind(sdk.Value{Hint: sdk.String, Text: sdk.Rename(s.name, b.o.Naming)})
 		b.write(", ")
-		b.jsonValue(r.rows, i, s.class)
+		b.jsonValue(r.rows, i, &s)
 	}
 	b.write(")")
 	if b.o.StripNulls {
@@ -135,17 +136,27 @@ func (b *builder) jsonSQLite(r *related) {
 	b.write(")")
 }
 
-// jsonValue writes the column at a place as an argument of a JSON function, as rows of the
-// statement itself show it: booleans as such, JSON as it is, bytes in hexadecimal.
-func (b *builder) jsonValue(alias string, i int, class Class) {
-	form := `CASE typeof(@) WHEN 'blob' THEN '\x' || lower(hex(@)) ELSE @ END`
-	switch class {
-	case ClassNumber, ClassTime:
-		form = "@"
-	case ClassBool:
-		form = "json(CASE @ WHEN 0 THEN 'false' WHEN 1 THEN 'true' ELSE json_quote(@) END)"
-	case ClassJSON:
-		form = "json(CASE WHEN json_valid(@) THEN @ ELSE json_quote(@) END)"
+// How SQLite shows the value @ in JSON as rows of the statement itself show it: bytes in
+// hexadecimal, reals without needless decimals, booleans and JSON as such.
+const (
+	jsonBytes = `CASE typeof(@) WHEN 'blob' THEN '\x' || lower(hex(@))`
+	jsonPlain = jsonBytes + ` WHEN 'real' THEN CASE @ WHEN CAST(@ AS INTEGER) THEN CAST(@ AS INTEGER) WHEN 9e999 THEN 'Infinity' WHEN -9e999 THEN '-Infinity' ELSE @ END ELSE @ END`
+	jsonBool  = `json(CASE @ WHEN 0 THEN 'false' WHEN 1 THEN 'true' ELSE json_quote(` + jsonPlain + `) END)`
+	jsonJSON  = `json(CASE WHEN typeof(@) = 'text' AND json_valid(@) THEN @ ELSE json_quote(` + jsonPlain + `) END)`
+)
+
+// jsonValue writes the column at a place as an argument of a JSON function.
+func (b *builder) jsonValue(alias string, i int, s *slot) {
+	form := jsonPlain
+	switch {
+	case s.made:
+		form = "json(@)"
+	case s.class == ClassText:
+		form = jsonBytes + " ELSE @ END"
+	case s.class == ClassBool:
+		form = jsonBool
+	case s.class == ClassJSON:
+		form = jsonJSON
 	}
 	for text, rest, more := strings.Cut(form, "@"); ; text, rest, more = strings.Cut(rest, "@") {
 		b.write(text)

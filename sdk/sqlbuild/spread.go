@@ -26,7 +26,7 @@ func (b *builder) spread(r *related) {
 	for i, s := range b.slots(r.scope, selection) {
 		b.output(false)
 		if b.d.sqlite {
-			b.arraySQLite(r, i, s.class)
+			b.arraySQLite(r, i, &s)
 		} else {
 			b.slot(r.rows, i)
 		}
@@ -36,10 +36,10 @@ func (b *builder) spread(r *related) {
 }
 
 // arraySQLite writes one column of a relation's rows as an array.
-func (b *builder) arraySQLite(r *related, i int, class Class) {
+func (b *builder) arraySQLite(r *related, i int, s *slot) {
 	b.ifPresent(func() {
 		b.write("(SELECT json_group_array(")
-		b.jsonValue(r.rows, i, class)
+		b.jsonValue(r.rows, i, s)
 		b.write(") FROM (")
 		b.within(r.scope, func() { b.placed(r) })
 		b.write(") AS ")
