@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,18 +36,8 @@ const (
 	lookFactor = 10
 )
 
-// yieldRows is after how many rows a load lets requests run: about once in 100 us.
+// yieldRows is after how many rows a load lets requests run: every 100 us or so.
 const yieldRows = 128
-
-// yield lets requests run. Sleeping makes the scheduler look at the sockets too, which it
-// does not while there is anything to run.
-func yield() {
-	if runtime.GOMAXPROCS(0) == 1 {
-		time.Sleep(time.Microsecond)
-		return
-	}
-	runtime.Gosched()
-}
 
 // catalogues holds the current catalogue of a database and says when it is to be read
 // again. One goroutine reads it; see database.watchCatalogue.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"runtime"
 	"slices"
 	"strconv"
 
@@ -66,7 +67,7 @@ func (l *loader) readForeignKeys() error {
 	for i := range keys {
 		l.link(&keys[i], views)
 		if i%yieldRows == 0 {
-			yield()
+			runtime.Gosched()
 		}
 	}
 	for i := range l.relations {
@@ -107,7 +108,7 @@ func (l *loader) readRules() error {
 	return eachRow(l.pg, ruleActionsSQL, func(v [][]byte) {
 		id := parseOID(v[0])
 		rules[id] = viewRule{version: rules[id].version, columns: scanRule(v[1])}
-		yield()
+		runtime.Gosched()
 	}, oidArray(changed))
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"runtime"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgtype"
@@ -84,7 +85,7 @@ func (l *loader) readFunctions() error {
 			r.Computed = append(r.Computed, f)
 		}
 		if i%yieldRows == 0 {
-			yield()
+			runtime.Gosched()
 		}
 	}
 	return nil

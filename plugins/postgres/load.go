@@ -49,12 +49,16 @@ order by c.oid`
 	commentsSQL = `select d.objoid, d.objsubid, d.description from pg_catalog.pg_description d
 where d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.objsubid > 0 and d.objoid >= 16384`
 
-	// A generated column's expression is no default.
-	columnsSQL = `select a.attrelid, a.attnum, a.attname, a.atttypid, a.attnotnull, a.attgenerated <> '', a.attidentity <> '', a.atthasdef,
-  case when a.attgenerated = '' then pg_catalog.pg_get_expr(d.adbin, d.adrelid) end
+	// A generated column's expression is no default. Defaults that read the same are put
+	// into words once: that takes long, and many tables are made alike.
+	columnsSQL = `with texts as materialized (select d.adbin::text as expression, min(d.oid) as id from pg_catalog.pg_attrdef d group by 1),
+words as materialized (select t.expression, pg_catalog.pg_get_expr(d.adbin, d.adrelid) as words from texts t join pg_catalog.pg_attrdef d on d.oid = t.id)
+select a.attrelid, a.attnum, a.attname, a.atttypid, a.attnotnull, a.attgenerated <> '', a.attidentity <> '', a.atthasdef,
+  case when a.attgenerated = '' then w.words end
 from pg_catalog.pg_attribute a
 join pg_catalog.pg_class c on c.oid = a.attrelid
 left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+left join words w on w.expression = d.adbin::text
 where a.attnum > 0 and not a.attisdropped and ` + userTables + ` and c.relnamespace in ` + userNamespaces + `
 order by a.attrelid, a.attnum`
 
@@ -71,6 +75,10 @@ from pg_catalog.pg_trigger t where not t.tgisinternal and t.tgenabled <> 'D'
 union
 select pg_catalog.pg_partition_root(k.confrelid)::oid from pg_catalog.pg_constraint k join pg_catalog.pg_class c on c.oid = k.confrelid
 where k.contype = 'f' and k.conparentid = 0 and c.relispartition and (k.confdeltype in ('c', 'n', 'd') or k.confupdtype in ('c', 'n', 'd'))`
+
+	// A load leaves the server's other processors to the requests.
+	beginSQL = `begin isolation level repeatable read read only; set local statement_timeout = 0; set local jit = off;
+set local work_mem = '32MB'; set local max_parallel_workers_per_gather = 0`
 
 	geoJSONSQL = `select pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(p.proname)
 from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
@@ -102,8 +110,7 @@ type relation struct {
 // begin starts the transaction and reads the mark.
 func (l *loader) begin() error {
 	l.c = &catalogue{}
-	err := l.pg.Exec(context.Background(), "begin isolation level repeatable read read only; "+
-		"select pg_catalog.set_config('statement_timeout', '0', true), pg_catalog.set_config('jit', 'off', true)").Close()
+	err := l.pg.Exec(context.Background(), beginSQL).Close()
 	if err != nil {
 		return err
 	}
@@ -120,7 +127,7 @@ func (l *loader) load() error {
 	l.c.Functions = map[sdk.Table][]*sqlbuild.Function{}
 	l.c.types = map[uint32]*typeInfo{}
 	l.types, l.names, l.lists = map[uint32]*pgTypeRow{}, map[string]string{}, map[uint64][]sqlbuild.Column{}
-	if err := l.pg.Exec(context.Background(), "select pg_catalog.set_config('search_path', '', true)").Close(); err != nil {
+	if err := l.pg.Exec(context.Background(), "set local search_path = ''").Close(); err != nil {
 		return err
 	}
 	for _, step := range []func() error{
@@ -315,6 +322,9 @@ func (l *loader) share(columns []sqlbuild.Column) []sqlbuild.Column {
 		for _, s := range [...]string{columns[i].Name, columns[i].Type, columns[i].Default, columns[i].Comment} {
 			_, _ = l.hash.WriteString(s)
 			_ = l.hash.WriteByte(0)
+		}
+		if columns[i].Nullable {
+			_ = l.hash.WriteByte(1)
 		}
 	}
 	sum := l.hash.Sum64()

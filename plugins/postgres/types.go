@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"runtime"
 	"slices"
 	"strconv"
 
@@ -137,7 +138,7 @@ func eachRow(pg *pgconn.PgConn, sql string, f func(values [][]byte), args ...[]b
 	for n := 1; rr.NextRow(); n++ {
 		f(rr.Values())
 		if n%yieldRows == 0 {
-			yield()
+			runtime.Gosched()
 		}
 	}
 	_, err := rr.Close()
