@@ -136,9 +136,13 @@ func undeclaredVerbCheck(ctx context.Context, c *client) error {
 	return nil
 }
 
+// noOperator is no operator.
+const noOperator sdk.Operator = "athena_none"
+
+// operators are all operators, and none.
 var operators = []sdk.Operator{sdk.Eq, sdk.Neq, sdk.Gt, sdk.Gte, sdk.Lt, sdk.Lte, sdk.Like, sdk.ILike, sdk.Match, sdk.IMatch, sdk.In,
 	sdk.Is, sdk.IsDistinct, sdk.Contains, sdk.Contained, sdk.Overlaps, sdk.FTS, sdk.PlainFTS, sdk.PhraseFTS, sdk.WebFTS,
-	sdk.StrictLeft, sdk.StrictRght, sdk.NotRight, sdk.NotLeft, sdk.Adjacent, "athena_none"}
+	sdk.StrictLeft, sdk.StrictRght, sdk.NotRight, sdk.NotLeft, sdk.Adjacent, noOperator}
 
 func undeclaredOperatorCheck(ctx context.Context, c *client) error {
 	for _, op := range operators {

@@ -104,6 +104,7 @@ func (c *client) do(ctx context.Context, s sdk.Statement, options ...sdk.ResultO
 
 // execute executes a call and reads all answers.
 func (c *client) execute(ctx context.Context, call *sdk.Call) ([]*answer, error) {
+	c.Coverage.call(call)
 	stream, err := c.remote.Execute(ctx, call)
 	if err != nil {
 		return nil, err
@@ -126,6 +127,10 @@ func (c *client) execute(ctx context.Context, call *sdk.Call) ([]*answer, error)
 		if a.head == nil || a.tail == nil {
 			return nil, errors.New("an answer without head or tail")
 		}
+		if n := len(answers); a.head.Statement != n || a.tail.Statement != n {
+			return nil, fmt.Errorf("the answer to statement %d says that it is of %d and %d", n, a.head.Statement, a.tail.Statement)
+		}
+		c.Coverage.answer(a)
 		answers = append(answers, a)
 		if more, err := stream.NextStatement(); err != nil || !more {
 			return answers, err
@@ -188,6 +193,36 @@ func (c *client) wantIDs(ctx context.Context, s sdk.Statement, want ...int) erro
 	}
 	if !slices.Equal(got, want) {
 		return fmt.Errorf("answered the rows %v, want %v", got, want)
+	}
+	return nil
+}
+
+// bodyCase is a statement and the body of its answer, as JSON.
+type bodyCase struct {
+	name      string
+	statement sdk.Statement
+	want      string
+}
+
+// bodies checks the bodies of answers, whatever the order of keys in objects.
+func (c *client) bodies(ctx context.Context, cases []bodyCase, options ...sdk.ResultOptions) error {
+	var errs []error
+	for _, b := range cases {
+		a, err := c.do(ctx, b.statement, options...)
+		switch {
+		case err != nil:
+			errs = append(errs, fmt.Errorf("%s: %w", b.name, err))
+		case !sameJSON(a.body, []byte(b.want)):
+			errs = append(errs, fmt.Errorf("%s: answered %.500s, want %s", b.name, a.body, b.want))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// number64 checks an optional number of a head or tail.
+func number64(what string, got *int64, want int64) error {
+	if got == nil || *got != want {
+		return fmt.Errorf("%s is %s, want %d", what, show(got), want)
 	}
 	return nil
 }
@@ -276,5 +311,9 @@ func orderBy(s sdk.Statement, order ...sdk.Order) sdk.Statement {
 }
 
 func by(name string) sdk.Order { return sdk.Order{Column: sdk.Column{Name: name}} }
+
+func nullsLast(name string) sdk.Order {
+	return sdk.Order{Column: sdk.Column{Name: name}, Nulls: sdk.NullsLast}
+}
 
 func ptr[T any](v T) *T { return &v }

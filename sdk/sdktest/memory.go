@@ -164,6 +164,9 @@ func (m *memoryInstance) transaction(ctx context.Context, call *sdk.Call, rows *
 		m.db.mu.RUnlock()
 		return t.run(ctx, call, rows, first, end)
 	}
+	if call.Tx.ReadOnly {
+		return sdk.E(sdk.Invalid, "read_only_sql_transaction", "the transaction is read-only").WithHint("do not ask for a read-only transaction to write")
+	}
 	m.db.mu.Lock()
 	t.tables, t.rows = m.db.tables, maps.Clone(m.db.rows)
 	rows.Hold()

@@ -116,6 +116,9 @@ func (l *level) relate(r *sdk.Relation, alias string) *relation {
 	if made.link == nil {
 		return nil
 	}
+	if between := made.link.through; between != nil {
+		l.reads[between.table.name] = true
+	}
 	made.level = l.tx.level(made.link.target, &levelSpec{selection: &r.Selection, filter: r.Filter, order: r.Order, limit: r.Limit, offset: r.Offset})
 	if o := l.options; made.link.many && o.CapRows && o.MaxRows > 0 && (made.limit == nil || *made.limit > o.MaxRows) {
 		made.limit = &o.MaxRows

@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,8 +37,8 @@ type Target struct {
 	// Connect reaches the plugin: a new process, if it has one. Every check connects
 	// anew and calls the function returned when it is done.
 	Connect func(ctx context.Context) (*sdk.Remote, func(), error)
-	// Config opens an instance on a database in which the tables athena_items and
-	// athena_numbers may be dropped and made again.
+	// Config opens an instance on a database in which whatever is called athena_ and
+	// something may be dropped and made again.
 	Config  json.RawMessage
 	Dialect Dialect
 	// Kill ends the process of the latest Connect at once, as SIGKILL does. Nil: there
@@ -51,6 +52,8 @@ type Target struct {
 	Secrets []string
 	// SameProcess makes Run look for goroutines left behind.
 	SameProcess bool
+	// Coverage collects what the checks have used of the model. Nil: nothing does.
+	Coverage *Coverage
 }
 
 // Dialect is what the checks must know of a backend beyond the protocol. Statements that
@@ -73,8 +76,36 @@ type Dialect struct {
 	Duplicate *sdk.Statement // answers one row: 1 and 2, both in a column named a
 	Bytes     *sdk.Statement // answers one row: the bytes 00 ff 10 in a column named data
 
+	// Family makes, or empties, athena_parents (id, name, boss: a parent), athena_profiles
+	// (parent: the key, bio), athena_children (id, name, age, parent, guardian: parents),
+	// athena_tags (id, label, weight: 3 by default) and athena_child_tags (child, tag: the key).
+	Family []sdk.Statement
+	// Values makes, or empties, athena_values (id, tags: an array of texts, at: a time without
+	// a zone, span: a range of integers, if there are operators of ranges).
+	Values []sdk.Statement
+	// Deferred makes athena_deferred (id, other: an id, checked at the end of a transaction).
+	Deferred []sdk.Statement
+	// Functions makes athena_add(a, b = 1), athena_pick(number) and athena_pick(word), which
+	// answer with their parameter's name, athena_total(variadic list), the sum, athena_echo, of
+	// an unnamed json, athena_letters, of an unnamed text, athena_write(id, name), which adds an
+	// item and returns nothing, and athena_items_over(floor), the items of a larger qty.
+	Functions []sdk.Statement
+	Elsewhere []sdk.Statement // makes athena_here (a) with the one row 'here' in the schema athena_other
+	Role      []sdk.Statement // makes the role athena_stranger, which may do nothing
+	Places    []sdk.Statement // makes athena_places (id, name, at: a geometry) of (1, One, a point at 1 2) and (2, Two, a point at 3 4.5)
+
+	ShowSession *sdk.Statement // answers one row: role, who (the setting athena.who), path, zone
+	ShowTx      *sdk.Statement // answers one row: isolation (such as repeatable read), read_only, deferrable (on or off)
+	Headers     *sdk.Statement // sets the headers X-Athena: one, X-Athena: two and the status 202
+	Position    *sdk.Statement // answers one row: the replication position
+
+	Plan map[string]string // what each option of an explain puts into the plan in JSON
+
 	ExactNumbers bool // numbers keep all their digits
 	Durable      bool // what was acknowledged survives a killed plugin
+	Details      bool // an error about a relation or function says in Details what there is
+	TellsNew     bool // an upsert tells how many of its rows are new
+	Rehearses    bool // a rollback checks what a commit would
 }
 
 // NumbersRows is how many rows Dialect.Numbers answers with.
@@ -85,17 +116,22 @@ const timeout = 2 * time.Minute
 
 // Checks lists all checks in the order in which to run them.
 func Checks() []Check {
-	return slices.Concat(configChecks, crudChecks, operatorChecks, resultChecks, errorChecks, lifecycleChecks)
+	return slices.Concat(configChecks, crudChecks, writeChecks, operatorChecks, expressionChecks, relationChecks,
+		functionChecks, resultChecks, errorChecks, sessionChecks, textChecks, introspectChecks, lifecycleChecks)
 }
 
 // Run runs each check as a subtest. A check that the backend need not pass because it
-// declares no such ability passes with a log line that says so.
-func Run(t *testing.T, target Target) {
+// declares no such ability passes with a log line that says so. With groups, such as
+// transactions, only their checks are run.
+func Run(t *testing.T, target Target, groups ...string) {
 	capabilities, err := target.Capabilities(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, check := range Checks() {
+		if group, _, _ := strings.Cut(check.Name, "/"); len(groups) > 0 && !slices.Contains(groups, group) {
+			continue
+		}
 		t.Run(check.Name, func(t *testing.T) {
 			if check.Needs != nil {
 				if missing := check.Needs(&target, capabilities); missing != "" {
@@ -139,6 +175,38 @@ func verbs(list ...sdk.Verb) func(*Target, sdk.Capabilities) string {
 			if !slices.Contains(c.Verbs, verb) {
 				return "the verb " + verb.String()
 			}
+		}
+		return ""
+	}
+}
+
+// all is a Needs for checks that need several things.
+func all(needs ...func(*Target, sdk.Capabilities) string) func(*Target, sdk.Capabilities) string {
+	return func(t *Target, c sdk.Capabilities) string {
+		for _, need := range needs {
+			if missing := need(t, c); missing != "" {
+				return missing
+			}
+		}
+		return ""
+	}
+}
+
+// declares is a Needs for checks of an ability.
+func declares(name string, declared func(*sdk.Capabilities) bool) func(*Target, sdk.Capabilities) string {
+	return func(_ *Target, c sdk.Capabilities) string {
+		if !declared(&c) {
+			return name
+		}
+		return ""
+	}
+}
+
+// made is a Needs for checks of what the dialect's statements make.
+func made(name string, statements func(*Dialect) []sdk.Statement) func(*Target, sdk.Capabilities) string {
+	return func(t *Target, _ sdk.Capabilities) string {
+		if statements(&t.Dialect) == nil {
+			return "the dialect's statements " + name
 		}
 		return ""
 	}
