@@ -254,6 +254,8 @@ func argument(v sdk.Value) driver.Value {
 		if err == nil && strconv.FormatFloat(f, 'f', -1, 64) == v.Text {
 			return f
 		}
+	case sdk.Bytes:
+		return []byte(v.Text)
 	}
 	return v.Text
 }
