@@ -40,6 +40,9 @@ func (db *database) Execute(ctx context.Context, call *sdk.Call, rows *sdk.Rows)
 		defer cancel()
 		ctx = limited
 	}
+	if err := checkPosition(call.MinPosition); err != nil {
+		return err
+	}
 	if !db.isPlain(call) {
 		return newExecution(ctx, db, call, rows).run()
 	}

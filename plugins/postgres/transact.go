@@ -27,9 +27,6 @@ func newExecution(ctx context.Context, db *database, call *sdk.Call, rows *sdk.R
 
 // run runs the call's statements: all in one transaction, or each in its own.
 func (x *execution) run() error {
-	if err := checkPosition(x.call.MinPosition); err != nil {
-		return err
-	}
 	size := 1
 	if x.call.Tx.Single {
 		size = len(x.call.Statements)
