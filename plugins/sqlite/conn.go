@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"runtime"
 	"time"
+	"unsafe"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -66,8 +68,44 @@ func (c *conn) attachable(files int32) {
 	limit.Call([]reflect.Value{c.thread, reflect.ValueOf(c.handle), reflect.ValueOf(int32(sqlite3.SQLITE_LIMIT_ATTACHED)), reflect.ValueOf(files)})
 }
 
-// limit is sqlite3_limit. The driver's own Limit takes none but its own connections.
-var limit = reflect.ValueOf(sqlite3.Xsqlite3_limit)
+// The library's own functions. The driver offers the first for its own connections only,
+// and the second not at all.
+var (
+	limit  = reflect.ValueOf(sqlite3.Xsqlite3_limit)
+	status = reflect.ValueOf(sqlite3.Xsqlite3_db_status)
+)
+
+// violated reports whether a deferred foreign key would fail a COMMIT of the transaction
+// under way.
+func (c *conn) violated() bool {
+	unresolved := new([2]int32) // now, and at most so far
+	var pin runtime.Pinner
+	pin.Pin(unresolved)
+	defer pin.Unpin()
+	now, most := uintptr(unsafe.Pointer(&unresolved[0])), uintptr(unsafe.Pointer(&unresolved[1]))
+	status.Call([]reflect.Value{c.thread, reflect.ValueOf(c.handle), reflect.ValueOf(int32(sqlite3.SQLITE_DBSTATUS_DEFERRED_FKS)),
+		reflect.ValueOf(now), reflect.ValueOf(most), reflect.ValueOf(int32(0))})
+	return unresolved[0] != 0
+}
+
+// preUpdateHooker is the driver's connection, as far as it tells of rows to be written.
+type preUpdateHooker interface {
+	RegisterPreUpdateHook(sqlite.PreUpdateHookFn)
+}
+
+// insertions counts, while f runs, the rows that its statement itself inserts, not those
+// that triggers do.
+func (c *conn) insertions(f func() error) (n int64, err error) {
+	hooks := c.Conn.(preUpdateHooker)
+	hooks.RegisterPreUpdateHook(func(d sqlite.SQLitePreUpdateData) {
+		if d.Op == sqlite3.SQLITE_INSERT && d.Depth() == 0 {
+			n++
+		}
+	})
+	defer hooks.RegisterPreUpdateHook(nil)
+	err = f()
+	return n, err
+}
 
 // IsValid keeps conns in the pool, or throws them away, after each use.
 func (c *conn) IsValid() bool { return !c.spoiled && c.Conn.(driver.Validator).IsValid() }

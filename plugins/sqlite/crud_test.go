@@ -99,8 +99,14 @@ func TestUpsert(t *testing.T) {
 		s.Conflict = &conflict
 		return s
 	}
-	c.want(upsert(sdk.OnConflict{Update: true}), `[{"k":"a","v":"new","n":1},{"k":"b","v":1,"n":1}]`)
-	c.want(upsert(sdk.OnConflict{}), `[]`)
+	told := func(a answer, affected, inserted int64) {
+		t.Helper()
+		if a.tail.Affected == nil || *a.tail.Affected != affected || a.tail.Inserted == nil || *a.tail.Inserted != inserted {
+			t.Errorf("got %+v, want %d affected and %d inserted", a.tail, affected, inserted)
+		}
+	}
+	told(c.want(upsert(sdk.OnConflict{Update: true}), `[{"k":"a","v":"new","n":1},{"k":"b","v":1,"n":1}]`), 2, 1)
+	told(c.want(upsert(sdk.OnConflict{}), `[]`), 0, 0)
 	c.want(upsert(sdk.OnConflict{Columns: []string{"k"}, Update: true, Set: []sdk.SetItem{{Column: "n", Value: num("5")}}, SetObject: []byte(`{"v":"set"}`)}),
 		`[{"k":"a","v":"set","n":5},{"k":"b","v":"set","n":5}]`)
 	s := insert("kv", `{"k":"a"}`, "k")
@@ -108,6 +114,20 @@ func TestUpsert(t *testing.T) {
 	c.want(s, `[{"k":"a","v":"set","n":5}]`)
 	s.Conflict = &sdk.OnConflict{Columns: []string{"n"}, Update: true}
 	c.fails(s, sdk.Invalid, "sqlite_error")
+	// Rows that a trigger inserts, in this table or another, are none of the statement's.
+	c.must(sqlText(`CREATE TABLE log (k); CREATE TRIGGER more AFTER INSERT ON kv WHEN new.k = 'c' BEGIN INSERT INTO log VALUES (new.k); INSERT INTO kv(k) VALUES ('d'); END`))
+	s = insert("kv", `[{"k":"a"},{"k":"c"}]`, "k")
+	s.Conflict = &sdk.OnConflict{}
+	told(c.want(s, `[{"k":"c","v":null,"n":1}]`), 1, 1)
+	s.Returning, s.Conflict.Update = sdk.ReturnNone, true
+	told(c.must(s), 2, 0)
+	if a := c.must(insert("kv", `{"k":"e"}`, "k")); a.tail.Inserted != nil {
+		t.Errorf("a plain insert tells %d inserted", *a.tail.Inserted)
+	}
+	c.must(sqlText(`CREATE TABLE bare (k TEXT PRIMARY KEY, v) WITHOUT ROWID; INSERT INTO bare VALUES ('a', 1)`))
+	s = insert("bare", `[{"k":"a","v":2},{"k":"b","v":3}]`, "k", "v")
+	s.Conflict = &sdk.OnConflict{Update: true}
+	told(c.want(s, `[{"k":"a","v":2},{"k":"b","v":3}]`), 2, 1)
 }
 
 func TestLimitedWrites(t *testing.T) {
@@ -201,6 +221,14 @@ func TestTransactions(t *testing.T) {
 	}
 	if err := run(sdk.Call{Statements: []sdk.Statement{insert("p", `{"id":7}`, "id"), sqlText("DELETE FROM q")}, Tx: sdk.Tx{Single: true, Rollback: true}}); err != nil || count() != `[{"n":2}]` {
 		t.Errorf("a rollback: %v, then %s", err, count())
+	}
+	broken := sdk.Call{Statements: []sdk.Statement{insert("q", `{"id":8,"p":99}`, "id", "p")}, Tx: sdk.Tx{Single: true, Rollback: true}}
+	if e := sdk.AsError(run(broken)); e == nil || e.Reason != "foreign_key_violation" || e.Executed != sdk.ExecutedNo {
+		t.Errorf("a rollback that could not be committed: %v", e)
+	}
+	broken.Statements = append(broken.Statements, insert("p", `{"id":99}`, "id"))
+	if err := run(broken); err != nil || count() != `[{"n":2}]` {
+		t.Errorf("the same with the row that was missing: %v, then %s", err, count())
 	}
 }
 

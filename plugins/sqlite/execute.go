@@ -199,6 +199,10 @@ func (x *execution) transaction(ctx context.Context, first, size int, write bool
 	if err := x.expect(total); err != nil {
 		return err
 	}
+	if write && x.call.Tx.Rollback && x.c.violated() {
+		return &sdk.Error{Kind: sdk.Conflict, Reason: "foreign_key_violation", Source: sdk.FromDownstream, Executed: sdk.ExecutedNo,
+			Code: "787", Message: "FOREIGN KEY constraint failed"} // as COMMIT would have it
+	}
 	if !write || x.call.Tx.Rollback {
 		return nil
 	}
@@ -268,7 +272,7 @@ func (x *execution) statement(ctx context.Context, i int) (int64, error) {
 	case sdk.Select:
 		return x.read(ctx, q, e)
 	default:
-		affected, err := x.write(ctx, q, e)
+		affected, err := x.write(ctx, q, s.Conflict, e)
 		if err == nil && x.call.Expect.KeyEquals != nil {
 			err = x.expectKey(ctx, known, s, e)
 		}
@@ -315,12 +319,21 @@ func capped(err error) error {
 
 // write executes an Insert, Update or Delete. SQLite has written all rows before it
 // returns the first.
-func (x *execution) write(ctx context.Context, q *sqlbuild.Query, e *encoder) (int64, error) {
+func (x *execution) write(ctx context.Context, q *sqlbuild.Query, conflict *sdk.OnConflict, e *encoder) (int64, error) {
 	begin, row := e.begin, e.row
 	if !q.Rows {
 		begin, row = nil, nil
 	}
-	if err := capped(x.c.query(ctx, q.Text, arguments(q.Args), begin, row)); err != nil {
+	run := func() error { return capped(x.c.query(ctx, q.Text, arguments(q.Args), begin, row)) }
+	var err error
+	if conflict == nil {
+		err = run()
+	} else {
+		var inserted int64
+		inserted, err = x.c.insertions(run)
+		x.rows.Tail.Inserted = &inserted
+	}
+	if err != nil {
 		return 0, err
 	}
 	affected, err := x.c.integer(ctx, "SELECT changes()")
