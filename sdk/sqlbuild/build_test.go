@@ -209,6 +209,7 @@ func TestRefused(t *testing.T) {
 		{"undefined in object", sdk.Statement{Verb: sdk.Update, SetObject: []byte(`{"x":1}`), AllowAll: true}, items(), sdk.Invalid, "undefined_column"},
 		{"delete all", sdk.Statement{Verb: sdk.Delete}, items(), sdk.Invalid, "missing_filter"},
 		{"delete by empty filter", sdk.Statement{Verb: sdk.Delete, Filter: &sdk.Filter{Kind: sdk.FilterAnd, Children: []sdk.Filter{{Kind: sdk.FilterNot}}}}, items(), sdk.Invalid, "missing_filter"},
+		{"delete by an or with an empty branch", sdk.Statement{Verb: sdk.Delete, Filter: &sdk.Filter{Kind: sdk.FilterOr, Children: []sdk.Filter{*where("id", sdk.Eq, num("1")), {Kind: sdk.FilterAnd}}}}, items(), sdk.Invalid, "missing_filter"},
 		{"update all", sdk.Statement{Verb: sdk.Update, SetObject: []byte(`{"name":1}`)}, items(), sdk.Invalid, "missing_filter"},
 		{"update nothing", sdk.Statement{Verb: sdk.Update, SetObject: []byte(`{}`), AllowAll: true}, items(), sdk.Invalid, "empty_update"},
 		{"update no object", sdk.Statement{Verb: sdk.Update, SetObject: []byte(`[1]`), AllowAll: true}, items(), sdk.Invalid, "invalid_json"},
@@ -247,6 +248,21 @@ func TestRefused(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestLongName holds that no name of an answer is one that PostgreSQL would cut short.
+func TestLongName(t *testing.T) {
+	s := selectID(nil)
+	for _, c := range []struct {
+		name    string
+		d       *Dialect
+		refused bool
+	}{{strings.Repeat("x", 63), Postgres, false}, {strings.Repeat("é", 32), Postgres, true}, {strings.Repeat("x", 99), SQLite, false}} {
+		s.Selection.Items[0].Alias = c.name
+		if _, err := build(c.d, &s, items()); (err != nil) != c.refused || err != nil && sdk.AsError(err).Reason != "invalid_identifier" {
+			t.Errorf("%d bytes on %s: %v", len(c.name), c.d.name, err)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package sqlbuild
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -130,17 +131,25 @@ func (s *scope) relation(item *sdk.Item) *related {
 	return nil
 }
 
-// selectedRelation finds the relation of the current level that a filter or order term means: by its
-// alias, else by its target. The error is Invalid relation_not_selected.
+// selectedRelation finds the relation of the current level that a filter or order term
+// means: by its alias, else by its target. The errors are Invalid relation_not_selected
+// and ambiguous_relation.
 func (b *builder) selectedRelation(name string) *related {
-	for _, r := range b.scope.relations {
-		if r.name() == name {
-			return r
+	for _, called := range []func(r *related) string{(*related).name, func(r *related) string { return r.item.Relation.Target }} {
+		var found *related
+		for _, r := range b.scope.relations {
+			switch {
+			case called(r) != name:
+			case found == nil:
+				found = r
+			default:
+				b.refuse("ambiguous_relation", name, fmt.Sprintf("more than one relation in the select list is called %q", name),
+					"give each of them an alias of its own, and use that")
+				return nil
+			}
 		}
-	}
-	for _, r := range b.scope.relations {
-		if r.item.Relation.Target == name {
-			return r
+		if found != nil {
+			return found
 		}
 	}
 	b.refuse("relation_not_selected", name, fmt.Sprintf("%q is no relation in the select list", name),
@@ -288,9 +297,9 @@ func (b *builder) embedded(r *related) {
 
 // jsonPostgres writes the JSON of a relation's rows, from its level.
 func (b *builder) jsonPostgres(r *related) {
-	row, aggregate, strip := "row_to_json(", "json_agg(", "json_strip_nulls("
+	json, row := "json", "row_to_json("
 	if b.list().compared {
-		row, aggregate, strip = "to_jsonb(", "jsonb_agg(", "jsonb_strip_nulls("
+		json, row = "jsonb", "to_jsonb("
 	}
 	end := ".*)"
 	if r.toMany() {
@@ -298,10 +307,15 @@ func (b *builder) jsonPostgres(r *related) {
 			row = "" // aggregated as it is
 			end = ".*"
 		}
-		b.write("coalesce(" + aggregate)
+		b.write("coalesce(" + json + "_agg(")
 	}
-	if b.o.StripNulls {
-		b.write(strip)
+	switch {
+	case !b.o.StripNulls:
+	case b.nests(r): // only the row's own nulls
+		row = "(SELECT coalesce(" + json + "_object_agg(_.key, _.value), '{}') FROM " + json + "_each(" + row
+		end += ") AS _ WHERE " + json + "_typeof(_.value) <> 'null')"
+	default:
+		row = json + "_strip_nulls(" + row
 		end += ")"
 	}
 	b.write(row)
@@ -313,6 +327,13 @@ func (b *builder) jsonPostgres(r *related) {
 	b.write(" FROM (")
 	b.within(r.scope, func() { b.query(b.relationLevel(r)) })
 	b.write(")")
+}
+
+// nests reports whether values of a relation's rows may hold objects.
+func (b *builder) nests(r *related) bool {
+	return slices.ContainsFunc(b.slots(r.scope, &r.item.Relation.Selection), func(s slot) bool {
+		return s.class == ClassJSON || s.class == ClassArray || s.class == ClassOther
+	})
 }
 
 // exists writes that a parent has related rows.

@@ -11,6 +11,10 @@ import (
 func (b *builder) insert(s *sdk.Statement) {
 	b.write("INSERT INTO ")
 	b.table()
+	if b.scope.table.Name == "excluded" { // which is what ON CONFLICT calls the new row
+		b.scope.alias = "_excluded"
+		b.write(` AS "_excluded"`)
+	}
 	var columns []*Column
 	switch s.Rows.Format {
 	case sdk.RowsCSV:

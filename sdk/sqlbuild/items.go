@@ -1,6 +1,7 @@
 package sqlbuild
 
 import (
+	"fmt"
 	"strconv"
 
 	"github.com/athena-gateway/athena/sdk"
@@ -40,11 +41,18 @@ func (b *builder) output(aggregate bool) {
 	}
 }
 
+// maxName is how many bytes a name has at most in PostgreSQL, which cuts longer ones short
+// without a word.
+const maxName = 63
+
 // as names the column that has just been written.
 func (b *builder) as(name string) {
 	l := b.list()
 	if name = sdk.Rename(name, l.naming); l.placed {
 		name = place(l.columns - 1)
+	} else if !b.d.sqlite && len(name) > maxName {
+		b.fail(sdk.E(sdk.Invalid, "invalid_identifier", fmt.Sprintf("%q cannot be a name in an answer: it has %d bytes", name, len(name))).
+			WithHint(fmt.Sprintf("give it an alias of at most %d bytes", maxName)))
 	}
 	b.write(" AS ")
 	b.quote(name)
@@ -231,13 +239,16 @@ func (b *builder) sortKey(ref *sdk.Column) {
 	if !ok {
 		return
 	}
-	if !b.d.sqlite && o.class == ClassJSON && o.typ != "jsonb" { // json has no order
-		b.write("to_jsonb(") // as in the list of a level that is grouped
-		b.reference(&o)
-		b.write(")")
-		return
+	wrap, end := "", ""
+	switch {
+	case b.list().compared: // rows that are compared sort by what is in the list
+		wrap, end = b.wrapping(o.column.AsJSON && len(o.path) == 0, o.class, o.typ)
+	case !b.d.sqlite && o.class == ClassJSON && o.typ != "jsonb": // json has no order
+		wrap, end = "to_jsonb(", ")"
 	}
+	b.write(wrap)
 	b.reference(&o)
+	b.write(end)
 }
 
 // paging writes the limit as a literal: PostgreSQL does not know a bound one when it

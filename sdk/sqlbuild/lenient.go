@@ -119,13 +119,19 @@ func readNumber(typ, text string) reading {
 	if !isNumber(text) {
 		return asText
 	}
-	if typ == "real" || typ == "double precision" {
+	switch typ {
+	case "numeric":
+	case "real", "double precision":
 		size := 64
 		if typ == "real" {
 			size = 32
 		}
 		if f, err := strconv.ParseFloat(text, size); err != nil || f == 0 && strings.Trim(text, "+-0.") != "" {
 			return asNumeric // the type cannot hold it; numeric can
+		}
+	default: // a domain, perhaps of integers
+		if _, err := strconv.ParseInt(text, 10, 64); err != nil {
+			return asNumeric
 		}
 	}
 	return asColumn

@@ -32,6 +32,8 @@ func TestLenient(t *testing.T) {
 		{ClassNumber, "real", sdk.Lt, num("1e39"), `c::numeric <`, ""},
 		{ClassNumber, "double precision", sdk.Lt, num("1e39"), `c <`, ""},
 		{ClassNumber, "double precision", sdk.Eq, str("NaN"), `c =`, ""},
+		{ClassNumber, "posint", sdk.Eq, num("5"), `c =`, ""},
+		{ClassNumber, "posint", sdk.Eq, num("5.5"), `c::numeric =`, ""},
 		{ClassText, "text", sdk.Eq, num("5"), `c =`, ""},
 		{ClassUUID, "uuid", sdk.Eq, str(upper), `c =`, ""},
 		{ClassUUID, "uuid", sdk.Eq, str("{" + strings.ReplaceAll(upper, "-", "") + "}"), `c =`, ""},

@@ -180,6 +180,8 @@ func TestRefusedRelations(t *testing.T) {
 		{"undefined column within", from("projects", rel("tasks", item("x"))), sdk.Invalid, "undefined_column"},
 		{"test of what is not selected", filtered(from("projects"), is("tasks", "null")), sdk.Invalid, "relation_not_selected"},
 		{"order by what is not selected", ordered(from("projects"), of("client_id", "name")), sdk.Invalid, "relation_not_selected"},
+		{"test of one of two aliases", filtered(from("projects", item("id"), none(as("a", rel("client_id"))), none(as("a", rel("backup_id")))), is("a", "null")), sdk.Invalid, "ambiguous_relation"},
+		{"test of one of two targets", filtered(from("projects", item("id"), none(as("a", hinted("client_id", rel("clients")))), none(as("b", hinted("backup_id", rel("clients"))))), is("clients", "null")), sdk.Invalid, "ambiguous_relation"},
 		{"test for true", filtered(from("projects", rel("tasks")), test), sdk.Invalid, "invalid_relation_filter"},
 		{"test for equality", filtered(from("projects", rel("tasks")), sdk.Filter{Relation: "tasks", Operator: sdk.Eq, Values: []sdk.Value{num("1")}}), sdk.Invalid, "invalid_relation_filter"},
 		{"order by many", ordered(from("projects", rel("tasks")), of("tasks", "name")), sdk.Invalid, "order_by_to_many"},

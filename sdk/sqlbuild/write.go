@@ -161,7 +161,7 @@ func (b *builder) writtenTotals(s *sdk.Statement, inserted, rows bool) {
 // totals writes a level's rows behind the columns of HiddenTotals: count selects the
 // first two. The join is a nested loop over one row, which keeps the level's order.
 func (b *builder) totals(count func(), l *level) {
-	b.write("SELECT _c.*, _r IS DISTINCT FROM NULL, ")
+	b.write("SELECT _c.*, _r.* IS DISTINCT FROM NULL, ") // _r alone could be a column
 	b.shownRow("_r")
 	b.write(" FROM (")
 	count()
