@@ -110,6 +110,12 @@ func TestExpectedKey(t *testing.T) {
 	if _, err := run(put(`{"a":1,"b":"x"}`, sdk.ReturnNone), num("1")); sdk.AsError(err).Reason != "no_primary_key" {
 		t.Errorf("half a key: %v", err)
 	}
+	c.must(sqlText(`CREATE TABLE files (hash BLOB PRIMARY KEY, v); INSERT INTO files VALUES (x'00ff', 1)`))
+	set := sdk.Statement{Verb: sdk.Update, Table: sdk.Table{Name: "files"}, AllowAll: true, Set: []sdk.SetItem{{Column: "v", Value: num("2")}}}
+	a, err := run(set, sdk.Value{Hint: sdk.Bytes, Text: "\x00\xff"})
+	if err != nil || len(a.tail.Keys) != 1 || a.tail.Keys[0].Value != `\x00ff` {
+		t.Errorf("a key of bytes: %v, %v", a.tail, err)
+	}
 	// A column that has the key's name in the answer is not taken for it.
 	s := put(`{"a":2,"b":"y","v":"z"}`, sdk.ReturnSelection, v, sdk.Item{Column: sdk.Column{Name: "b"}})
 	if a := c.must(s); a.tail.Keys != nil {

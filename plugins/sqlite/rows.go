@@ -158,17 +158,20 @@ func keyValue(value driver.Value) sdk.Value {
 	case int64, float64:
 		return sdk.Value{Hint: sdk.Number, Text: fmt.Sprint(v)}
 	case []byte:
-		return sdk.Value{Hint: sdk.Bytes, Text: `\x` + hex.EncodeToString(v)}
+		return sdk.Value{Hint: sdk.Bytes, Text: string(v)}
 	default:
 		return sdk.Value{Hint: sdk.String, Text: fmt.Sprint(v)}
 	}
 }
 
-// keys is the key that was noted, for Tail.Keys.
+// keys is the key that was noted, for Tail.Keys: bytes in hexadecimal.
 func (e *encoder) keys() []sdk.Pair {
 	var pairs []sdk.Pair
-	for i := range e.found {
-		pairs = append(pairs, sdk.Pair{Name: e.key[i], Value: e.found[i].Text})
+	for i, v := range e.found {
+		if v.Hint == sdk.Bytes {
+			v.Text = `\x` + hex.EncodeToString([]byte(v.Text))
+		}
+		pairs = append(pairs, sdk.Pair{Name: e.key[i], Value: v.Text})
 	}
 	return pairs
 }
