@@ -72,8 +72,8 @@ func (b *builder) junction(children []sdk.Filter, word, empty string, depth int)
 	b.write(")")
 }
 
-// compares reports whether a row must pass at least one comparison of a filter, on every
-// branch of an or; a filter that is too deep is refused later.
+// compares reports whether a filter holds at least one comparison; one that is too deep
+// is refused later.
 func compares(f *sdk.Filter, depth int) bool {
 	if f == nil {
 		return false
@@ -81,13 +81,12 @@ func compares(f *sdk.Filter, depth int) bool {
 	if f.Kind == sdk.FilterCompare || depth > sdk.MaxFilterDepth {
 		return true
 	}
-	every := f.Kind == sdk.FilterOr
 	for i := range f.Children {
-		if compares(&f.Children[i], depth+1) != every {
-			return !every
+		if compares(&f.Children[i], depth+1) {
+			return true
 		}
 	}
-	return every && len(f.Children) > 0
+	return false
 }
 
 // comparison is a FilterCompare on its way into text.

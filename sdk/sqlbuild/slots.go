@@ -112,8 +112,16 @@ func (b *builder) jsonSQLite(r *related) {
 	if r.toMany() {
 		b.write("json_group_array(")
 	}
-	if b.o.StripNulls {
+	end := ""
+	switch {
+	case !b.o.StripNulls:
+	case b.nests(r): // only the row's own nulls
+		b.write("json((SELECT json_group_object(_.key, json(CASE _.type WHEN 'object' THEN _.value WHEN 'array' THEN _.value " +
+			"WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' ELSE json_quote(_.value) END)) FROM json_each(")
+		end = ") AS _ WHERE _.type <> 'null'))"
+	default:
 		b.write("json_patch('{}', ") // leaves out what is null
+		end = ")"
 	}
 	b.write("json_object(")
 	for i, s := range b.slots(r.scope, &r.item.Relation.Selection) {
@@ -125,9 +133,7 @@ func (b *builder) jsonSQLite(r *related) {
 		b.jsonValue(r.rows, i, &s)
 	}
 	b.write(")")
-	if b.o.StripNulls {
-		b.write(")")
-	}
+	b.write(end)
 	if r.toMany() {
 		b.write(")")
 	}
