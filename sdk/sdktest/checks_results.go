@@ -142,6 +142,9 @@ func headCheck(ctx context.Context, c *client) error {
 	if want := []string{"id", "madeAt"}; !slices.Equal(names, want) {
 		return fmt.Errorf("the head's columns are %q, want %q", names, want)
 	}
+	if want := c.Dialect.IDType; want != "" && a.head.Columns[0].Type != want {
+		return fmt.Errorf("the head says that an id has the type %q, want %q", a.head.Columns[0].Type, want)
+	}
 	return nil
 }
 

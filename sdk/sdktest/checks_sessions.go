@@ -114,7 +114,7 @@ func statementTimeoutCheck(ctx context.Context, c *client) error {
 		began := time.Now()
 		_, err := c.execute(ctx, call)
 		if e := (*sdk.Error)(nil); !errors.As(err, &e) || e.Kind != sdk.Timeout || time.Since(began) > 5*second {
-			return fmt.Errorf("after %s: %w, want a timeout", time.Since(began), err)
+			return fmt.Errorf("after %s: %v, want a timeout", time.Since(began), err)
 		}
 	}
 	return c.usable(ctx)
@@ -157,7 +157,7 @@ func separateCheck(ctx context.Context, c *client) error {
 	_, err := c.execute(ctx, c.call(insertOne(7, "seven"), insertOne(1, "taken"), insertOne(8, "eight")))
 	var e *sdk.Error
 	if !errors.As(err, &e) || e.Reason != "unique_violation" || e.Statement != 1 || e.Executed != sdk.ExecutedYes {
-		return fmt.Errorf("%w: want a unique_violation of statement 1 after one that was executed", err)
+		return fmt.Errorf("%v: want a unique_violation of statement 1 after one that was executed", err)
 	}
 	return c.wantIDs(ctx, selectItems("id"), 1, 2, 3, 4, 5, 6, 7)
 }

@@ -67,6 +67,7 @@ var Postgres = Dialect{
 		current_setting('transaction_read_only') AS read_only, current_setting('transaction_deferrable') AS deferrable`),
 	Headers:      read(`SELECT set_config('response.headers', '[{"X-Athena": "one"}, {"X-Athena": "two"}]', true), set_config('response.status', '202', true)`),
 	Position:     read(`SELECT pg_current_wal_insert_lsn()::text AS position`),
+	IDType:       "bigint",
 	Plan:         map[string]string{"analyze": "Actual Rows", "verbose": "Output", "settings": "Settings", "buffers": "Shared Hit Blocks", "wal": "WAL Records"},
 	ExactNumbers: true,
 	Durable:      true,
@@ -118,6 +119,7 @@ var SQLite = Dialect{
 	Deferred: []sdk.Statement{SQL(sdk.IntentWrite, `
 		DROP TABLE IF EXISTS athena_deferred;
 		CREATE TABLE athena_deferred (id INTEGER PRIMARY KEY, other BIGINT REFERENCES athena_deferred DEFERRABLE INITIALLY DEFERRED)`)},
+	IDType:  "integer",
 	Durable: true,
 }
 

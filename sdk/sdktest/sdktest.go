@@ -99,7 +99,8 @@ type Dialect struct {
 	Headers     *sdk.Statement // sets the headers X-Athena: one, X-Athena: two and the status 202
 	Position    *sdk.Statement // answers one row: the replication position
 
-	Plan map[string]string // what each option of an explain puts into the plan in JSON
+	IDType string            // what a head calls the type of an item's id
+	Plan   map[string]string // what each option of an explain puts into the plan in JSON
 
 	ExactNumbers bool // numbers keep all their digits
 	Durable      bool // what was acknowledged survives a killed plugin
