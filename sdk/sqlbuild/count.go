@@ -61,12 +61,5 @@ func (b *builder) uncolumned(l *level) {
 		b.conditions(l)
 		return
 	}
-	b.write("SELECT ")
-	if l.selection.Distinct {
-		b.write("DISTINCT ")
-	}
-	b.items(l.selection, b.scope.alias)
-	b.source(l)
-	b.conditions(l)
-	b.group()
+	b.unsorted(l)
 }

@@ -28,6 +28,13 @@ func (b *builder) query(l *level) {
 	if !b.relate(l.selection) {
 		return
 	}
+	b.unsorted(l)
+	b.order(l.order)
+	b.paging(l.limit, l.offset)
+}
+
+// unsorted writes a level's SELECT, its relations being known, up to ORDER BY.
+func (b *builder) unsorted(l *level) {
 	b.write("SELECT ")
 	if l.selection.Distinct {
 		b.write("DISTINCT ")
@@ -36,8 +43,6 @@ func (b *builder) query(l *level) {
 	b.source(l)
 	b.conditions(l)
 	b.group()
-	b.order(l.order)
-	b.paging(l.limit, l.offset)
 }
 
 // counting writes a SELECT of how many rows a level has without its limit and offset.
@@ -45,23 +50,15 @@ func (b *builder) counting(l *level) {
 	if !b.relate(l.selection) {
 		return
 	}
-	b.write("SELECT count(*)")
-	grouped := l.selection.Distinct || aggregated(l.selection)
-	if !grouped {
-		b.write(" FROM ")
-		b.from(l)
-		b.conditions(l)
+	b.write("SELECT count(*) FROM ")
+	if l.selection.Distinct || aggregated(l.selection) {
+		b.write("(")
+		b.unsorted(l)
+		b.write(") AS _")
 		return
 	}
-	b.write(" FROM (SELECT ")
-	if l.selection.Distinct {
-		b.write("DISTINCT ")
-	}
-	b.items(l.selection, b.scope.alias)
-	b.source(l)
+	b.from(l)
 	b.conditions(l)
-	b.group()
-	b.write(") AS _")
 }
 
 // source writes FROM with the joins that the select list needs.
