@@ -222,8 +222,8 @@ func countModesCheck(ctx context.Context, c *client) error {
 			if err != nil || total < 1 || mode != sdk.CountPlanned && total != 6 {
 				return errors.Join(err, fmt.Errorf("%s counted %d in mode %d, want 6 or a guess", s.Verb, total, mode))
 			}
-			if a.head.Total == nil || *a.head.Total != total {
-				return fmt.Errorf("%s: the head's total is %s, want %d: it must be known before the body", s.Verb, show(a.head.Total), total)
+			if err := errors.Join(number64("the head's total", a.head.Total, total), number64("the tail's total", a.tail.Total, total)); err != nil {
+				return fmt.Errorf("%s: %w", s.Verb, err)
 			}
 		}
 	}
