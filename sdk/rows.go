@@ -405,10 +405,10 @@ func (r *Rows) json(value []byte) {
 	r.Put(append(r.Cell(), value...))
 }
 
-// Scalar makes value, a JSON value, the whole body.
+// Scalar makes value, a JSON value, the whole body. The last one counts.
 func (r *Rows) Scalar(value []byte) {
 	r.Head.Shape = ShapeScalar
-	r.buf = append(r.buf, value...)
+	r.buf = append(r.buf[:0], value...)
 	r.scalar = true
 }
 

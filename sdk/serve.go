@@ -395,6 +395,10 @@ func (s *server) call(stream grpc.ServerStream, call *Call) error {
 		deadline = time.AfterFunc(time.Until(call.Deadline), func() { cancel(context.DeadlineExceeded) })
 		defer deadline.Stop()
 	}
+	if timeout := call.Session.StatementTimeout; timeout > 0 {
+		limit := time.AfterFunc(timeout, func() { cancel(context.DeadlineExceeded) })
+		defer limit.Stop()
+	}
 	rows := NewRows(call.Result, func(c *Chunk) error {
 		if deadline != nil && c.Head != nil {
 			deadline.Stop() // it is for the head

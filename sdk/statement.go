@@ -336,8 +336,8 @@ type Session struct {
 	Settings         []Pair
 	SearchPath       []string
 	TimeZone         string
-	StatementTimeout time.Duration
-	Bearer           string // secret; for backends reached by HTTP
+	StatementTimeout time.Duration // for the whole call, kept by the SDK for every backend
+	Bearer           string        // secret; for backends reached by HTTP
 }
 
 // Isolation is a transaction's isolation level.

@@ -73,7 +73,6 @@ var Postgres = Dialect{
 	Durable:      true,
 	Details:      true,
 	TellsNew:     true,
-	Rehearses:    true,
 }
 
 // PostGIS makes a table of places, with the extension.
@@ -119,8 +118,9 @@ var SQLite = Dialect{
 	Deferred: []sdk.Statement{SQL(sdk.IntentWrite, `
 		DROP TABLE IF EXISTS athena_deferred;
 		CREATE TABLE athena_deferred (id INTEGER PRIMARY KEY, other BIGINT REFERENCES athena_deferred DEFERRABLE INITIALLY DEFERRED)`)},
-	IDType:  "integer",
-	Durable: true,
+	IDType:   "integer",
+	Durable:  true,
+	TellsNew: true,
 }
 
 // memoryDialect is Memory's, with the tables of memoryConfigJSON.

@@ -88,12 +88,14 @@ func (t *tx) chosen(table *table, s *sdk.Statement) (map[*cell]bool, error) {
 	return rows, t.err
 }
 
-// compares reports whether a filter holds at least one comparison.
+// compares reports whether a filter holds a comparison, an or one in each of its branches.
 func compares(f *sdk.Filter) bool {
-	if f == nil {
+	if f == nil || f.Kind != sdk.FilterCompare && len(f.Children) == 0 {
 		return false
 	}
-	return f.Kind == sdk.FilterCompare || slices.ContainsFunc(f.Children, func(child sdk.Filter) bool { return compares(&child) })
+	some := slices.ContainsFunc(f.Children, func(child sdk.Filter) bool { return compares(&child) })
+	lacking := slices.ContainsFunc(f.Children, func(child sdk.Filter) bool { return !compares(&child) })
+	return f.Kind == sdk.FilterCompare || some && !(f.Kind == sdk.FilterOr && lacking)
 }
 
 // assign is a row after an update's assignments.

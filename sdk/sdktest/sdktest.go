@@ -106,7 +106,6 @@ type Dialect struct {
 	Durable      bool // what was acknowledged survives a killed plugin
 	Details      bool // an error about a relation or function says in Details what there is
 	TellsNew     bool // an upsert tells how many of its rows are new
-	Rehearses    bool // a rollback checks what a commit would
 }
 
 // NumbersRows is how many rows Dialect.Numbers answers with.

@@ -209,6 +209,8 @@ func TestRefused(t *testing.T) {
 		{"undefined in object", sdk.Statement{Verb: sdk.Update, SetObject: []byte(`{"x":1}`), AllowAll: true}, items(), sdk.Invalid, "undefined_column"},
 		{"delete all", sdk.Statement{Verb: sdk.Delete}, items(), sdk.Invalid, "missing_filter"},
 		{"delete by empty filter", sdk.Statement{Verb: sdk.Delete, Filter: &sdk.Filter{Kind: sdk.FilterAnd, Children: []sdk.Filter{{Kind: sdk.FilterNot}}}}, items(), sdk.Invalid, "missing_filter"},
+		{"delete by a branch without a condition", sdk.Statement{Verb: sdk.Delete, Filter: &sdk.Filter{Kind: sdk.FilterOr, Children: []sdk.Filter{*where("id", sdk.Eq, num("1")), {Kind: sdk.FilterAnd}}}}, items(), sdk.Invalid, "missing_filter"},
+		{"filtered insert", sdk.Statement{Verb: sdk.Insert, Rows: rows(`{"name":"x"}`, "name"), Filter: where("id", sdk.Eq, num("1"))}, items(), sdk.Invalid, "invalid_insert"},
 		{"update all", sdk.Statement{Verb: sdk.Update, SetObject: []byte(`{"name":1}`)}, items(), sdk.Invalid, "missing_filter"},
 		{"update nothing", sdk.Statement{Verb: sdk.Update, SetObject: []byte(`{}`), AllowAll: true}, items(), sdk.Invalid, "empty_update"},
 		{"update no object", sdk.Statement{Verb: sdk.Update, SetObject: []byte(`[1]`), AllowAll: true}, items(), sdk.Invalid, "invalid_json"},

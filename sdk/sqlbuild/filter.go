@@ -72,8 +72,8 @@ func (b *builder) junction(children []sdk.Filter, word, empty string, depth int)
 	b.write(")")
 }
 
-// compares reports whether a filter holds at least one comparison; one that is too deep
-// is refused later.
+// compares reports whether a filter holds a comparison, an or one in each of its branches:
+// a branch without any is true of every row. What is too deep is refused later.
 func compares(f *sdk.Filter, depth int) bool {
 	if f == nil {
 		return false
@@ -81,12 +81,13 @@ func compares(f *sdk.Filter, depth int) bool {
 	if f.Kind == sdk.FilterCompare || depth > sdk.MaxFilterDepth {
 		return true
 	}
+	all := f.Kind == sdk.FilterOr
 	for i := range f.Children {
-		if compares(&f.Children[i], depth+1) {
-			return true
+		if compares(&f.Children[i], depth+1) != all {
+			return !all
 		}
 	}
-	return false
+	return all && len(f.Children) > 0
 }
 
 // comparison is a FilterCompare on its way into text.

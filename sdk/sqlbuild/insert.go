@@ -9,6 +9,10 @@ import (
 // insert writes an INSERT whose rows are read by the database from the caller's bytes,
 // one bound argument.
 func (b *builder) insert(s *sdk.Statement) {
+	if s.Filter != nil || len(s.Key) > 0 || s.Limit != nil || s.Offset != nil {
+		b.invalid("invalid_insert", "an insert takes no filter, key, limit or offset")
+		return
+	}
 	b.write("INSERT INTO ")
 	b.table()
 	if b.scope.table.Name == "excluded" { // which is what ON CONFLICT calls the new row
