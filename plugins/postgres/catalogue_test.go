@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/athena-gateway/athena/internal/testenv"
 	"github.com/athena-gateway/athena/sdk"
 	"github.com/athena-gateway/athena/sdk/sqlbuild"
 )
@@ -483,4 +484,17 @@ func TestConcurrentDDL(t *testing.T) {
 	}
 	cancel()
 	<-done
+}
+
+// TestPeriodKey: a foreign key with PERIOD refers to rows whose ranges cover its own, not
+// to those that equal it.
+func TestPeriodKey(t *testing.T) {
+	server := testenv.Server(t, testenv.ServerOptions{Version: 18})
+	server.Exec(t, "postgres", `create extension btree_gist;
+		create table rooms (id int, open daterange, primary key (id, open without overlaps));
+		create table stays (id int primary key, room int, nights daterange, foreign key (room, period nights) references rooms (id, period open))`)
+	db := openURI(t, server.URI("postgres"), nil)
+	if keys := tableOf(t, db, "stays").Foreign; len(keys) > 0 {
+		t.Errorf("foreign keys %s", shownKeys(keys))
+	}
 }

@@ -12,11 +12,12 @@ import (
 )
 
 const (
-	// The keys of partitions are copies of those of the whole table.
+	// The keys of partitions are copies of those of the whole table. A key with PERIOD
+	// (PostgreSQL 18) does not refer by equality.
 	foreignKeysSQL = `select k.conname, k.conrelid, k.confrelid, pg_catalog.array_to_string(k.conkey, ' '), pg_catalog.array_to_string(k.confkey, ' '),
   k.confdeltype in ('c', 'n', 'd') or k.confupdtype in ('c', 'n', 'd')
 from pg_catalog.pg_constraint k
-where k.contype = 'f' and k.conparentid = 0
+where k.contype = 'f' and k.conparentid = 0 and coalesce(pg_catalog.to_jsonb(k) ->> 'conperiod', 'false') = 'false'
 order by k.conrelid, k.conname`
 
 	rulesSQL = `select r.ev_class, r.oid || '/' || r.xmin
