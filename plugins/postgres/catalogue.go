@@ -273,13 +273,20 @@ func (s *catalogues) setPause(d time.Duration) {
 // connectAlone makes a connection outside the pool, so that loads take none from requests.
 func (db *database) connectAlone(ctx context.Context) (*pgconn.PgConn, error) {
 	config := db.pool.Config()
-	if config.BeforeConnect != nil {
-		if err := config.BeforeConnect(ctx, config.ConnConfig); err != nil {
-			return nil, err
-		}
-	}
 	config.ConnConfig.OnNotification = db.notified
-	pg, err := pgconn.ConnectConfig(ctx, &config.ConnConfig.Config)
+	connect := func() (*pgconn.PgConn, error) {
+		if config.BeforeConnect != nil {
+			if err := config.BeforeConnect(ctx, config.ConnConfig); err != nil {
+				return nil, err
+			}
+		}
+		return pgconn.ConnectConfig(ctx, &config.ConnConfig.Config)
+	}
+	password := db.password.current()
+	pg, err := connect()
+	if err != nil && db.password.changed(password, err) {
+		pg, err = connect()
+	}
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			return nil, neverStarted(ctx)

@@ -6,14 +6,17 @@ import (
 	"crypto/rand"
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// maxStatements is how many prepared statements a connection keeps.
-const maxStatements = 512
+const (
+	maxStatements = 512      // how many prepared statements a connection keeps
+	maxKeptText   = 64 << 10 // how long the text of one may be
+)
 
 // patience is how long a cancelled statement may take to end before its connection is
 // closed.
@@ -40,7 +43,8 @@ type conn struct {
 	touched    bool                           // the session may not be as it was
 	params     [][]byte                       // reused
 
-	gaveUp    bool // we closed it, not the server
+	gaveUp    bool   // we closed it, not the server
+	onEnd     func() // cancel; made once, not for each call
 	stopWatch func() bool
 	watched   bool
 	ended     chan struct{} // tells cancel that there is nothing to cancel any more
@@ -64,6 +68,7 @@ type statement struct {
 	desc    *pgconn.StatementDescription
 	plan    *plan   // of the columns shown
 	formats []int16 // of all columns
+	mark    string  // of the catalogue when it was prepared
 }
 
 const connKey = "athena"
@@ -100,6 +105,7 @@ func (db *database) acquireOf(ctx context.Context, s *server) (*conn, error) {
 			pg: pg, db: db, server: s, socket: newLiveness(pg.Conn()), statements: map[statementKey]*list.Element{}, prefix: "athena_" + rand.Text()[:12] + "_",
 			ended: make(chan struct{}), canceled: make(chan struct{}),
 		}
+		c.onEnd = c.cancel
 		pg.CustomData()[connKey] = c
 	}
 	c.pooled = pooled
@@ -111,7 +117,7 @@ func (db *database) acquireOf(ctx context.Context, s *server) (*conn, error) {
 func (c *conn) watch(ctx context.Context) {
 	c.ctx = ctx
 	if c.watched = ctx.Done() != nil; c.watched {
-		c.stopWatch = context.AfterFunc(ctx, c.cancel)
+		c.stopWatch = context.AfterFunc(ctx, c.onEnd)
 	}
 }
 
@@ -135,7 +141,7 @@ func (c *conn) release() {
 func (c *conn) reset() {
 	c.touched = false
 	c.forget()
-	if err := c.pg.Exec(context.Background(), "discard all").Close(); err != nil {
+	if err := c.tidy("discard all"); err != nil {
 		c.gaveUp = true
 		_ = c.pg.Close(context.Background())
 	}
@@ -155,7 +161,7 @@ func (c *conn) unwatch() {
 	<-c.canceled
 	// The server has dealt with the requests. A statement of no effect takes what a proxy
 	// may deliver late.
-	_ = c.pg.Exec(context.Background(), "-- cancelled").Close()
+	_ = c.tidy("-- cancelled")
 }
 
 // cancel asks the server to cancel what runs, until unwatch says that it has ended. A
@@ -194,8 +200,15 @@ func (c *conn) interrupt() {
 
 // rollback ends a transaction that failed, best effort: the pool closes a connection that
 // is still in one.
-func (c *conn) rollback() {
-	_ = c.pg.Exec(context.Background(), "rollback").Close()
+func (c *conn) rollback() { _ = c.tidy("rollback") }
+
+// tidy runs what nobody waits for long: the connection is closed when the server does not
+// answer in time.
+func (c *conn) tidy(sql string) error {
+	_ = c.pg.Conn().SetDeadline(time.Now().Add(patience))
+	err := c.pg.Exec(context.Background(), sql).Close()
+	_ = c.pg.Conn().SetDeadline(time.Time{})
+	return err
 }
 
 // forget drops the statement cache, after the server has dropped the statements.
@@ -213,6 +226,12 @@ func (c *conn) drop(s *statement) {
 	_ = c.pg.Deallocate(context.Background(), s.desc.Name)
 }
 
+// keeps reports whether it is worth preparing text: not on a connection that is to forget
+// its statements.
+func (c *conn) keeps(text string) bool {
+	return c.db.caching.Load() && !c.touched && len(text) <= maxKeptText
+}
+
 // cached returns the prepared statement for key, nil if there is none. utc says that times
 // will be shown in UTC.
 func (c *conn) cached(key statementKey, utc bool) *statement {
@@ -228,18 +247,22 @@ func (c *conn) cached(key statementKey, utc bool) *statement {
 	return s
 }
 
-// prepare makes the prepared statement for key, in one round trip. The error is pgconn's
-// unless a type had to be looked up.
+// prepare makes the prepared statement for key, in one round trip. The error is the
+// server's, or an *sdk.Error that says that nothing was executed.
 func (c *conn) prepare(key statementKey, utc bool) (*statement, error) {
 	if len(c.statements) >= maxStatements {
 		c.drop(c.recent.Back().Value.(*statement))
 	}
 	c.named++
+	s := &statement{key: key, mark: c.db.catalogues.current.Load().mark}
 	desc, err := c.pg.Prepare(context.Background(), c.prefix+strconv.Itoa(c.named), key.text, nil)
 	if err != nil {
+		if c.pg.IsClosed() {
+			err = c.failed(err, true)
+		}
 		return nil, err
 	}
-	s := &statement{key: key, desc: desc}
+	s.desc = desc
 	if unknown := s.describe(c.db, utc); unknown {
 		if err := c.db.catalogues.learn(c, desc.Fields); err != nil {
 			return nil, err
@@ -287,16 +310,29 @@ func (c *conn) outdated(err error, used ...*statement) bool {
 			c.db.stopCaching(server.Message)
 		}
 		return true
-	case server.Code == "0A000" && server.Routine == "RevalidateCachedQuery": // the columns have changed
+	case server.Code == "0A000" && server.Routine == "RevalidateCachedQuery", // the columns have changed
+		strings.HasPrefix(server.Code, "42") && server.Code != "42501": // a parameter's type, where it once fitted
+		return c.dropIf(used, func(*statement) bool { return true })
+	case strings.HasPrefix(server.Code, "22"): // a bad value, or that
+		mark := c.db.catalogues.current.Load().mark
+		return c.dropIf(used, func(s *statement) bool { return s.mark != mark })
+	}
+	return false
+}
+
+// dropIf removes statements from the cache and reports whether there were any.
+func (c *conn) dropIf(used []*statement, old func(*statement) bool) (dropped bool) {
+	for _, s := range used {
+		if !old(s) {
+			continue
+		}
 		if c.pg.TxStatus() != 'I' {
 			c.rollback()
 		}
-		for _, s := range used {
-			c.drop(s)
-		}
-		return true
+		c.drop(s)
+		dropped = true
 	}
-	return false
+	return dropped
 }
 
 func (c *conn) failed(err error, readOnly bool) error {

@@ -132,8 +132,7 @@ func fewRows(s *sdk.Statement, o *sdk.ResultOptions) bool {
 // executePlain runs a plain statement, by itself and in one round trip.
 func (db *database) executePlain(ctx context.Context, call *sdk.Call, rows *sdk.Rows) error {
 	s := &call.Statements[0]
-	options := rows.Options()
-	q, err := sqlbuild.Postgres.Build(&db.catalogues.current.Load().Catalogue, s, &options)
+	q, err := sqlbuild.Postgres.Build(&db.catalogues.current.Load().Catalogue, s, &call.Result)
 	if err != nil {
 		return err
 	}
@@ -172,7 +171,7 @@ type result struct {
 // query runs a prepared statement by itself and reads up to its first row. The error is
 // pgconn's, or says that there are too many or too few arguments.
 func (c *conn) query(key statementKey, args []sdk.Value) (r result, err error) {
-	for c.db.caching.Load() {
+	for c.keeps(key.text) {
 		utc := c.utc()
 		s := c.cached(key, utc)
 		cached := s != nil
@@ -316,7 +315,7 @@ func (c *conn) write(q *sqlbuild.Query, rows *sdk.Rows) error {
 func writtenAnyway(stopped error) error {
 	e := *sdk.AsError(stopped)
 	e.Executed = sdk.ExecutedYes
-	e.Message = "the rows were written but are too many or too large to be returned"
-	e.Hint = "do not write them again: read them, or fewer columns of them"
+	e.Message = "the statement was executed, but its rows are too many or too large to be returned"
+	e.Hint = "do not repeat what it wrote: read the rows, or fewer columns of them"
 	return &e
 }

@@ -286,10 +286,10 @@ func TestServerGone(t *testing.T) {
 // TestFrozenServer: a connection whose server does not react to a cancel is closed.
 func TestFrozenServer(t *testing.T) {
 	uri := testenv.Database(t, peopleSetup)
-	proxied, proxy := startProxy(t, uri)
-	db := openURI(t, proxied, map[string]any{"max_connections": 1})
+	proxy := testenv.StartProxy(t, uri)
+	db := openURI(t, proxy.URI(), map[string]any{"max_connections": 1})
 	must(t, db, sqlText("select 1"))
-	proxy.freeze()
+	proxy.Freeze()
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	begin := time.Now()
@@ -301,7 +301,7 @@ func TestFrozenServer(t *testing.T) {
 	if e.Executed != sdk.ExecutedUnknown {
 		t.Errorf("executed %v", e.Executed)
 	}
-	proxy.thaw()
+	proxy.Thaw()
 	must(t, db, sqlText("select 1"))
 }
 

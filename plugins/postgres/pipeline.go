@@ -58,7 +58,7 @@ func (p *pipeline) add(s *step) error {
 		}
 	}
 	var err error
-	if s.prepared && p.c.db.caching.Load() {
+	if s.prepared && p.c.keeps(s.text) {
 		err = p.addPrepared(s)
 	} else {
 		err = p.addOnce(s)

@@ -102,10 +102,10 @@ func TestPoolerFoundLate(t *testing.T) {
 // TestWarmup: a server that is slow to take the first connection makes opening fail, in
 // time and with a reason.
 func TestWarmup(t *testing.T) {
-	proxied, proxy := startProxy(t, testenv.Database(t))
-	proxy.freeze()
+	proxy := testenv.StartProxy(t, testenv.Database(t))
+	proxy.Freeze()
 	began := time.Now()
-	_, err := tryOpen(t, proxied, map[string]any{"warmup_timeout": int64(150 * time.Millisecond)})
+	_, err := tryOpen(t, proxy.URI(), map[string]any{"warmup_timeout": int64(150 * time.Millisecond)})
 	var e *sdk.Error
 	if !errors.As(err, &e) || e.Kind != sdk.Unavailable || e.Reason != "connect_failed" || !strings.Contains(e.Message, "warmup_timeout") {
 		t.Errorf("%v", err)
@@ -113,7 +113,7 @@ func TestWarmup(t *testing.T) {
 	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("it took %v", took)
 	}
-	proxy.thaw()
-	db := openURI(t, proxied, map[string]any{"warmup_timeout": int64(2 * time.Second), "min_connections": 3})
+	proxy.Thaw()
+	db := openURI(t, proxy.URI(), map[string]any{"warmup_timeout": int64(2 * time.Second), "min_connections": 3})
 	eventually(t, 5*time.Second, "the others are made in the background", func() bool { return db.pool.Stat().TotalConns() >= 3 })
 }

@@ -107,5 +107,5 @@ func checkPosition(position string) error {
 
 func isHex32(s string) bool {
 	_, err := strconv.ParseUint(s, 16, 32)
-	return err == nil && s[0] != '+'
+	return err == nil
 }

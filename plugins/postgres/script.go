@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -24,11 +25,36 @@ func (u *unit) script(t *task) error {
 // transaction unless they say otherwise. The answer is the last result set; which one that
 // is shows at the end, so each is kept until the next comes.
 func (u *unit) runScript(t *task) error {
-	kept, written, err := u.c.runScript(t.script.text, u.rows.Options().MaxBytes)
-	if err != nil {
-		readOnly := u.pipeline != nil
-		return (&failure{err: err, ctx: u.ctx, readOnly: readOnly, sent: true, several: t.script.commits, sql: true}).classify()
+	limit := cmp.Or(u.rows.Options().MaxBytes, sdk.DefaultMaxHeld)
+	kept, written, err := u.c.runScript(t.script.text, limit)
+	inside := u.pipeline != nil
+	var refused error
+	switch {
+	case inside && !u.c.pg.IsClosed() && u.c.pg.TxStatus() == 'I':
+		return endedEarly()
+	case kept.tooLarge:
+		refused = sdk.E(sdk.Invalid, "returned_rows_too_large", fmt.Sprintf("the rows of several statements exceed %d bytes", limit)).
+			WithHint("run the last statement by itself: its rows are streamed then")
+	case err != nil:
+		return (&failure{err: err, ctx: u.ctx, readOnly: inside, sent: true, several: t.script.commits, sql: true}).classify()
+	default:
+		refused = u.replay(t, &kept, written)
 	}
+	if refused == nil || inside {
+		return refused
+	}
+	return u.c.textRefused(t, refused, err)
+}
+
+// endedEarly is the error of a text that has got around checkScript's look for COMMIT.
+func endedEarly() error {
+	e := sdk.E(sdk.Invalid, "transaction_control", "the SQL text has ended the transaction of its call")
+	e.Executed = sdk.ExecutedUnknown
+	return e
+}
+
+// replay answers with the rows that a text ended with. Its error is EndRow's.
+func (u *unit) replay(t *task, kept *keptRows, written *int64) error {
 	if err := u.enter(t); err != nil {
 		return err
 	}
@@ -36,31 +62,27 @@ func (u *unit) runScript(t *task) error {
 	if kept.plan == nil {
 		kept.plan = &plan{}
 	}
-	err = unlessCapped(kept.replay(u.rows))
+	err := unlessCapped(kept.replay(u.rows))
 	t.returned = u.rows.Tail.Rows
 	return err
 }
 
 // runScript runs the text and returns its last result set, and how many rows it wrote,
-// nil if it held no write. The error is pgconn's, or says that the rows are too large.
-func (c *conn) runScript(text string, maxBytes int64) (kept keptRows, written *int64, err error) {
-	if maxBytes == 0 {
-		maxBytes = sdk.DefaultMaxHeld
-	}
+// nil if it held no write. A result set of more than limit bytes ends it. The error is
+// pgconn's.
+func (c *conn) runScript(text string, limit int64) (kept keptRows, written *int64, err error) {
 	all := c.pg.Exec(context.Background(), text)
-	for all.NextResult() {
+	for !kept.tooLarge && all.NextResult() {
 		rr := all.ResultReader()
 		if fields := rr.FieldDescriptions(); len(fields) > 0 {
 			kept.data = kept.data[:0]
 			kept.plan, _ = newPlan(fields, c.db.types(), false, false)
 		}
-		for rr.NextRow() {
+		for !kept.tooLarge && rr.NextRow() {
 			kept.keep(rr.Values())
-			if int64(len(kept.data)) > maxBytes {
+			if int64(len(kept.data)) > limit {
+				kept.tooLarge = true
 				c.interrupt()
-				_ = all.Close()
-				return kept, nil, sdk.E(sdk.Invalid, "returned_rows_too_large", fmt.Sprintf("the rows of several statements exceed %d bytes", maxBytes)).
-					WithHint("run the last statement by itself: its rows are streamed then")
 			}
 		}
 		tag, err := rr.Close()
@@ -79,8 +101,9 @@ func (c *conn) runScript(text string, maxBytes int64) (kept keptRows, written *i
 
 // keptRows are the wire values of a result set, each behind its length.
 type keptRows struct {
-	plan *plan
-	data []byte
+	plan     *plan
+	data     []byte
+	tooLarge bool // not all are here
 }
 
 func (k *keptRows) keep(values [][]byte) {

@@ -36,12 +36,12 @@ func newServer(ctx context.Context, uri string, config *Config, caching bool) (*
 	s := &server{slots: make(chan struct{}, config.MaxConnections), acquireTimeout: config.AcquireTimeout}
 	if config.PasswordFile != "" {
 		s.password = &passwordFile{path: config.PasswordFile}
-		if _, err := s.password.read(); err != nil {
+		if err := s.password.read(); err != nil {
 			return nil, sdk.E(sdk.Invalid, "invalid_config", "the password_file cannot be read").
 				WithHint("it must exist, and the user that Athena runs as must be allowed to read it")
 		}
 		settings.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
-			c.Password = *s.password.current.Load()
+			c.Password = s.password.current()
 			return nil
 		}
 	}
@@ -96,19 +96,33 @@ func poolConfig(uri string, config *Config, caching bool) (*pgxpool.Config, erro
 
 // passwordFile is a password that is kept in a file, which may change.
 type passwordFile struct {
-	path    string
-	current atomic.Pointer[string]
+	path string
+	last atomic.Pointer[string]
 }
 
-// read reads the file and reports whether it holds another password than before.
-func (p *passwordFile) read() (changed bool, err error) {
+// read reads the file.
+func (p *passwordFile) read() error {
 	content, err := os.ReadFile(p.path)
 	if err != nil {
-		return false, err
+		return err
 	}
 	password := strings.TrimRight(string(content), "\r\n")
-	before := p.current.Swap(&password)
-	return before != nil && *before != password, nil
+	p.last.Store(&password)
+	return nil
+}
+
+// current is the password as it was last read, "" without a file.
+func (p *passwordFile) current() string {
+	if p == nil {
+		return ""
+	}
+	return *p.last.Load()
+}
+
+// changed reports whether err may be because of an outdated password: the server refused
+// it, and the file holds another one by now.
+func (p *passwordFile) changed(used string, err error) bool {
+	return p != nil && isAuthentication(err) && p.read() == nil && p.current() != used
 }
 
 // acquire waits for a free connection, at most the acquire timeout; connecting has
@@ -122,14 +136,10 @@ func (s *server) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 			return nil, err
 		}
 	}
+	password := s.password.current()
 	pooled, err := s.pool.Acquire(ctx)
-	if err == nil {
-		return pooled, nil
-	}
-	if s.password != nil && isAuthentication(err) {
-		if changed, _ := s.password.read(); changed {
-			pooled, err = s.pool.Acquire(ctx)
-		}
+	if err != nil && s.password.changed(password, err) {
+		pooled, err = s.pool.Acquire(ctx)
 	}
 	if err == nil {
 		return pooled, nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/athena-gateway/athena/sdk"
 	"github.com/athena-gateway/athena/sdk/sqlbuild"
@@ -23,8 +24,9 @@ func (x *execution) newText(t *task, several bool) error {
 	// A query that writes in a function is shown as it runs.
 	t.held = t.writes && !text.query
 	t.safe = text.statements == 1 && !(text.plain && text.returning)
-	// Without arguments it is not worth a place among the prepared ones.
-	t.prepared = len(s.Args) > 0
+	// Without arguments it is not worth a place among the prepared ones. What may commit is
+	// not run again, as an outdated statement is.
+	t.prepared = len(s.Args) > 0 && !text.commits
 	if s.Schema != "" {
 		more := x.call.Session.SearchPath
 		if len(more) == 0 {
@@ -121,12 +123,13 @@ func (c *conn) setPath(path string) error {
 // askPosition asks for the position after what was committed by itself.
 func (u *unit) askPosition() error {
 	r, err := u.c.query(statementKey{text: positionSQL}, nil)
-	if err == nil {
-		err = u.readPosition(&r)
+	if err != nil {
+		return err
 	}
-	if _, closed := r.rr.Close(); err == nil {
-		err = closed
+	if err := u.readPosition(&r); err != nil {
+		return err
 	}
+	_, err = r.rr.Close()
 	return err
 }
 
@@ -134,16 +137,17 @@ func (u *unit) askPosition() error {
 // may write too, so it runs to its end even if fewer rows are asked for: interrupted, it
 // would be undone.
 func (u *unit) runText(t *task) error {
-	c, key := u.c, statementKey{text: t.query.Text, session: sessionKey("", t.path)}
+	c, key, args := u.c, statementKey{text: t.query.Text, session: sessionKey("", t.path)}, t.query.Args
+	prepared := t.prepared && c.keeps(key.text)
 	var r result
 	var err error
 	switch {
-	case t.prepared:
-		if r, err = c.describeArrays(key, t.query.Args); r.rr == nil && err == nil {
-			r, err = c.query(key, t.query.Args)
-		}
+	case prepared:
+		r, err = c.query(key, args)
+	case hasArrays(args):
+		r, err = c.queryArrays(key, args)
 	default:
-		r, err = c.queryOnce(key, nil)
+		r, err = c.queryOnce(key, args)
 	}
 	if err != nil {
 		return c.textFailed(t, err)
@@ -153,8 +157,8 @@ func (u *unit) runText(t *task) error {
 	}
 	if stopped := u.answer(t, &r); stopped != nil {
 		c.interrupt()
-		_, _ = r.rr.Close()
-		return stopped
+		_, err = r.rr.Close()
+		return c.textRefused(t, stopped, err)
 	}
 	tag, err := r.rr.Close()
 	if err != nil {
@@ -166,12 +170,8 @@ func (u *unit) runText(t *task) error {
 	return u.answered(t, tag)
 }
 
-// describeArrays is queryOnce for arguments whose types decide what becomes of them, when
-// statements are not prepared. A nil rr says that it is not needed.
-func (c *conn) describeArrays(key statementKey, args []sdk.Value) (r result, err error) {
-	if c.db.caching.Load() || !hasArrays(args) {
-		return r, nil
-	}
+// queryArrays is queryOnce for arguments whose types decide what becomes of them.
+func (c *conn) queryArrays(key statementKey, args []sdk.Value) (r result, err error) {
 	desc, err := c.pg.Prepare(context.Background(), "", key.text, nil)
 	if err != nil {
 		return r, err
@@ -184,4 +184,19 @@ func (c *conn) describeArrays(key statementKey, args []sdk.Value) (r result, err
 
 func (c *conn) textFailed(t *task, err error) error {
 	return (&failure{err: err, ctx: c.ctx, several: t.script.commits, sql: true}).classify()
+}
+
+// textRefused is the error of a text that commits by itself and whose rows are refused;
+// err is how it ended then.
+func (c *conn) textRefused(t *task, refused, err error) error {
+	var known *sdk.Error
+	switch {
+	case !errors.As(refused, &known):
+		return refused // the reader's
+	case err == nil:
+		return writtenAnyway(refused)
+	}
+	e := *known
+	e.Executed = sdk.AsError(c.textFailed(t, err)).Executed
+	return &e
 }

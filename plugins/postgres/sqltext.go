@@ -35,6 +35,9 @@ func readScript(text string) script {
 			st.word(strings.ToLower(l.token()))
 		case tokenQuotedName:
 			st.call(strings.Trim(l.token(), `"`))
+			if l.start > 0 && text[l.start-1] == '&' { // U&"\0073et_config": what it says is not read
+				st.touchesSession = true
+			}
 		case tokenOpen:
 			st.parens++
 		case tokenClose:
@@ -58,7 +61,7 @@ func (s *script) add(st *statementWords) {
 	s.query = s.reads && s.query && (!st.writes || st.first == "explain")
 	s.plain = s.plain && !st.touchesSession && isPlain(st.first)
 	s.returning = s.returning || st.returning
-	s.commits = s.commits || mayCommit(st.first)
+	s.commits = s.commits || mayCommit(st.first) || st.concurrently
 	s.controls = s.controls || isControl(st.first) || st.first == "prepare" && st.second == "transaction"
 	s.copies = s.copies || st.first == "copy" && st.client
 }
@@ -69,6 +72,7 @@ type statementWords struct {
 	first, second, last           string
 	routine                       bool // CREATE FUNCTION or PROCEDURE
 	writes, returning, client     bool
+	concurrently                  bool // an index is made or dropped in several transactions
 	touchesSession                bool
 }
 
@@ -83,8 +87,8 @@ func (st *statementWords) word(w string) {
 	switch w {
 	case "function", "procedure":
 		st.routine = st.routine || st.first == "create" && st.words <= 4
-	case "begin":
-		if st.routine {
+	case "atomic":
+		if st.routine && st.last == "begin" && st.parens == 0 {
 			st.blocks++
 		}
 	case "case":
@@ -99,6 +103,12 @@ func (st *statementWords) word(w string) {
 		if st.last != "insert" && st.last != "merge" { // SELECT INTO makes a table
 			st.writes, st.touchesSession = true, true
 		}
+	case "create", "execute":
+		if st.first == "explain" { // with ANALYZE it runs: a temporary table stays
+			st.writes, st.touchesSession = true, true
+		}
+	case "concurrently":
+		st.concurrently = true
 	case "returning":
 		st.returning = true
 	case "stdin", "stdout":
@@ -108,10 +118,12 @@ func (st *statementWords) word(w string) {
 	st.last = w
 }
 
-// call looks for functions that leave something behind in the session.
+// call looks for functions that leave something behind in the session, and for the view
+// whose update is a SET.
 func (st *statementWords) call(name string) {
-	if name == "set_config" || name == "dblink_connect" ||
-		strings.HasPrefix(name, "pg_advisory_lock") || strings.HasPrefix(name, "pg_try_advisory_lock") {
+	switch {
+	case name == "set_config", name == "set_limit", name == "dblink_connect", name == "pg_settings",
+		strings.HasPrefix(name, "pg_advisory_lock"), strings.HasPrefix(name, "pg_try_advisory_lock"):
 		st.touchesSession = true
 	}
 }

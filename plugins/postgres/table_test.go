@@ -160,7 +160,7 @@ func TestUpsertBounds(t *testing.T) {
 		Set: []sdk.SetItem{{Column: "n", Value: sdk.Value{Hint: sdk.Number, Text: "1"}}},
 	}, sdk.ResultOptions{MaxBytes: 1000})
 	e = wantError(t, a, err, sdk.Invalid, "returned_rows_too_large")
-	if got := must(t, db, sqlText("select sum(n) as n from wide")).body; e.Executed != sdk.ExecutedYes || !strings.Contains(e.Message, "were written") || got != `[{"n":1}]` {
+	if got := must(t, db, sqlText("select sum(n) as n from wide")).body; e.Executed != sdk.ExecutedYes || !strings.Contains(e.Message, "was executed") || got != `[{"n":1}]` {
 		t.Errorf("executed %v, %q, %s", e.Executed, e.Message, got)
 	}
 }

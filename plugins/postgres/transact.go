@@ -75,9 +75,6 @@ func (x *execution) unit(first, end int) (failed int, err error) {
 		}
 		switch {
 		case !primary && u != nil && u.replica != nil && onPrimary(err):
-			if sdk.AsError(err).Kind == sdk.Unavailable {
-				u.replica.shun()
-			}
 			primary = true
 		case !outdated && u != nil && u.outdated:
 			outdated = true
@@ -157,7 +154,12 @@ func (u *unit) run(primary bool) (failed int, err error) {
 			return u.tasks[0].index, err
 		}
 	}
-	defer u.c.release()
+	defer func() {
+		if u.replica != nil && u.c.pg.IsClosed() {
+			u.replica.shun()
+		}
+		u.c.release()
+	}()
 	for _, t := range u.tasks {
 		if t.s.Verb == sdk.SQL && (!t.script.plain || t.script.statements > 1) {
 			u.c.touched = true
@@ -247,6 +249,9 @@ func (u *unit) begin() error {
 		return err
 	}
 	settings := settingsOf(&u.call.Session, u.path)
+	if u.call.Result.SQLHeaders { // what a function has set for the session is not of this answer
+		settings = append([]sdk.Pair{{Name: "response.headers"}, {Name: "response.status"}}, settings...)
+	}
 	if len(settings) == 0 {
 		return nil
 	}
@@ -270,7 +275,11 @@ func (u *unit) end() error {
 	if !u.writes || len(u.db.replicas) == 0 {
 		return nil
 	}
-	return p.add(&step{text: positionSQL, prepared: true, read: u.readPosition})
+	err := p.add(&step{text: positionSQL, prepared: true, read: u.readPosition})
+	if p.committed {
+		return nil
+	}
+	return err
 }
 
 const positionSQL = "select pg_catalog.pg_current_wal_insert_lsn()"
