@@ -340,7 +340,7 @@ func (r *Rows) endRow() error {
 			WithHint("narrow the filter, or ask for rows")
 	}
 	if len(r.buf) >= chunkSize {
-		return r.flush(nil, false)
+		return r.flush(false, false)
 	}
 	return nil
 }
@@ -468,8 +468,7 @@ func (r *Rows) end() error { return r.finish(true) }
 func (r *Rows) finish(last bool) error {
 	r.closeBody()
 	r.completeHead()
-	tail := r.Tail
-	return r.flush(&tail, last)
+	return r.flush(true, last)
 }
 
 // discard drops what has not been sent, for an answer that fails.
@@ -496,17 +495,32 @@ func (r *Rows) shape() Shape {
 	}
 }
 
-func (r *Rows) flush(tail *Tail, last bool) error {
+// message is a Chunk with room for what it points to.
+type message struct {
+	Chunk
+	head Head
+	tail Tail
+}
+
+// flush sends what has been written of the current statement's answer. ends says that it
+// is all, last that no other answer follows.
+func (r *Rows) flush(ends, last bool) error {
 	if r.err != nil {
 		return r.err
 	}
-	c := &Chunk{Statement: r.Head.Statement, Body: r.buf, Tail: tail, last: last}
-	if !r.headSent {
-		head := r.Head
-		head.Shape = r.shape()
-		c.Head = &head
-		r.headSent = true
+	c := &Chunk{}
+	if !r.headSent || ends {
+		m := &message{head: r.Head, tail: r.Tail}
+		c = &m.Chunk
+		if !r.headSent {
+			m.head.Shape = r.shape()
+			c.Head, r.headSent = &m.head, true
+		}
+		if ends {
+			c.Tail = &m.tail
+		}
 	}
+	c.Statement, c.Body, c.last = r.Head.Statement, r.buf, last
 	r.buf = nil
 	if !last {
 		r.buf = (*chunks.Get().(*[]byte))[:0]
