@@ -296,13 +296,14 @@ func (h hiddenColumns) shown(fields []pgconn.FieldDescription) []pgconn.FieldDes
 func (c *conn) utc() bool { return isUTC(c.pg.ParameterStatus("TimeZone")) }
 
 // outdated reports whether err may mean that cached statements must be prepared again, and
-// then drops what has to go of those that were used: all when the server does not know
-// them any more.
-func (c *conn) outdated(err error, used ...*statement) bool {
+// then drops what has to go: the one that failed, nil if it was none of the cache, or all
+// when the server does not know them any more.
+func (c *conn) outdated(err error, s *statement) bool {
 	var server *pgconn.PgError
-	if len(used) == 0 || !errors.As(err, &server) {
+	if !errors.As(err, &server) {
 		return false
 	}
+	old := false
 	switch {
 	case server.Code == "26000", server.Code == "42P05":
 		c.forget() // somebody deallocated it, and surely not it alone
@@ -310,29 +311,21 @@ func (c *conn) outdated(err error, used ...*statement) bool {
 			c.db.stopCaching(server.Message)
 		}
 		return true
-	case server.Code == "0A000" && server.Routine == "RevalidateCachedQuery", // the columns have changed
-		strings.HasPrefix(server.Code, "42") && server.Code != "42501": // a parameter's type, where it once fitted
-		return c.dropIf(used, func(*statement) bool { return true })
+	case s == nil:
+	case server.Code == "0A000":
+		old = server.Routine == "RevalidateCachedQuery" // the columns have changed
+	case strings.HasPrefix(server.Code, "42"): // a parameter has another type now, where it once fitted
+		old = server.Code != "42501"
 	case strings.HasPrefix(server.Code, "22"): // a bad value, or that
-		mark := c.db.catalogues.current.Load().mark
-		return c.dropIf(used, func(s *statement) bool { return s.mark != mark })
+		old = s.mark != c.db.catalogues.current.Load().mark
 	}
-	return false
-}
-
-// dropIf removes statements from the cache and reports whether there were any.
-func (c *conn) dropIf(used []*statement, old func(*statement) bool) (dropped bool) {
-	for _, s := range used {
-		if !old(s) {
-			continue
-		}
+	if old {
 		if c.pg.TxStatus() != 'I' {
 			c.rollback()
 		}
 		c.drop(s)
-		dropped = true
 	}
-	return dropped
+	return old
 }
 
 func (c *conn) failed(err error, readOnly bool) error {

@@ -188,6 +188,9 @@ func (c *conn) query(key statementKey, args []sdk.Value) (r result, err error) {
 		if r.more = r.rr.NextRow(); r.more {
 			return r, nil
 		}
+		if !cached {
+			s = nil
+		}
 		_, err = r.rr.Close()
 		if err == nil || !c.outdated(err, s) || !cached && c.db.caching.Load() {
 			return r, err

@@ -384,6 +384,12 @@ func TestCutOpening(t *testing.T) {
 // in it yet.
 func TestCutReload(t *testing.T) {
 	b := newLiveBed(t)
+	eventually(t, 5*time.Second, "it listens, and looks once more when it does", func() bool {
+		return b.ask(t, "select count(*) from pg_stat_activity where datname = current_database() and query = 'listen pgrst' and state = 'idle'") == "1"
+	})
+	if err := b.db.catalogues.reload(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
 	b.ask(t, "create table newer (n int); select 1")
 	b.db.catalogues.expire()
 	happens := b.proxy.CutBefore('D', "newer")

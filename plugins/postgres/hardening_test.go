@@ -148,6 +148,7 @@ func TestDeallocate(t *testing.T) {
 		if _, err := runCall(t.Context(), db, call); err != nil {
 			t.Error(err)
 		}
+		_, _ = runCall(t.Context(), db, &sdk.Call{Statements: []sdk.Statement{sqlText("execute missing")}, Session: call.Session})
 		if !db.caching.Load() {
 			t.Error("statements are not cached any more")
 			db.caching.Store(true)

@@ -31,6 +31,7 @@ type step struct {
 	done func(tag pgconn.CommandTag) error
 
 	statement *statement // prepared
+	cached    bool       // before
 }
 
 // pipeline sends the statements of a transaction in as few round trips as it can.
@@ -40,9 +41,8 @@ type pipeline struct {
 	readOnly bool // none can have an effect
 	batch    pgconn.Batch
 	steps    []*step
-	used     []*statement // that were in the cache
-	changed  bool         // a step that changes was added and is not sent yet
-	commits  bool         // COMMIT was added
+	changed  bool // a step that changes was added and is not sent yet
+	commits  bool // COMMIT was added
 
 	committed bool // the server said so
 	outdated  bool // it failed because cached statements were outdated
@@ -75,9 +75,8 @@ func (p *pipeline) add(s *step) error {
 
 func (p *pipeline) addPrepared(s *step) error {
 	key := statementKey{text: s.text, session: s.session, hidden: s.hidden}
-	if s.statement = p.c.cached(key, p.utc); s.statement != nil {
-		p.used = append(p.used, s.statement)
-	} else {
+	s.statement = p.c.cached(key, p.utc)
+	if s.cached = s.statement != nil; !s.cached {
 		if p.changed {
 			if err := p.flush(); err != nil {
 				return err
@@ -85,7 +84,7 @@ func (p *pipeline) addPrepared(s *step) error {
 		}
 		var err error
 		if s.statement, err = p.c.prepare(key, p.utc); err != nil {
-			p.outdated = p.c.outdated(err, p.used...)
+			p.outdated = p.c.outdated(err, nil)
 			return p.classify(s, err)
 		}
 	}
@@ -138,8 +137,14 @@ func (p *pipeline) flush() error {
 	}
 	switch {
 	case err != nil && (stopped == nil || p.commits && !p.readOnly):
-		p.outdated = p.c.outdated(err, p.used...)
-		return p.classify(steps[min(at, len(steps)-1)], err)
+		s := steps[min(at, len(steps)-1)]
+		switch {
+		case s.cached:
+			p.outdated = p.c.outdated(err, s.statement)
+		case s.statement != nil:
+			p.outdated = p.c.outdated(err, nil)
+		}
+		return p.classify(s, err)
 	case stopped != nil && p.commits && !p.readOnly:
 		return writtenAnyway(stopped)
 	default:
