@@ -110,6 +110,18 @@ func (s *catalogues) expire() {
 	s.planLocked(max(burst, s.pause), false)
 }
 
+// told plans a load because somebody says that the schema has changed. However often that
+// is said, a catalogue that takes long to read is not read all the time.
+func (s *catalogues) told() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	after := burst
+	if s.pause > minPause {
+		after = max(burst, s.pause-time.Since(s.looked))
+	}
+	s.planLocked(after, true)
+}
+
 // reload waits for a catalogue that is newer than the call, unless the last look was taken
 // a moment ago and nothing is known to have changed since. With force it always waits for
 // a load.

@@ -35,11 +35,6 @@ var capabilities = sdk.Capabilities{
 
 // Execute runs the statements of call: in one transaction, or each in its own.
 func (db *database) Execute(ctx context.Context, call *sdk.Call, rows *sdk.Rows) error {
-	if call.Session.StatementTimeout > 0 {
-		limited, cancel := context.WithTimeout(ctx, call.Session.StatementTimeout)
-		defer cancel()
-		ctx = limited
-	}
 	if err := checkPosition(call.MinPosition); err != nil {
 		return err
 	}

@@ -89,7 +89,7 @@ func (db *database) listenOnce(ctx context.Context) error {
 // notified is called with each notification.
 func (db *database) notified(_ *pgconn.PgConn, n *pgconn.Notification) {
 	if n.Payload == "" || n.Payload == "reload schema" {
-		db.catalogues.plan(burst, true)
+		db.catalogues.told()
 	}
 }
 
