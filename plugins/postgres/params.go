@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"unsafe"
@@ -10,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/athena-gateway/athena/sdk"
+	"github.com/athena-gateway/athena/sdk/sqlbuild"
 )
 
 // bind turns arguments into what Bind sends: text, or nil for NULL. oids are the
@@ -60,52 +60,11 @@ func hasArrays(args []sdk.Value) bool {
 	return false
 }
 
-// arrayLiteral turns a JSON array into PostgreSQL's array literal; arrays in it are further
-// dimensions unless the elements are JSON. What is no JSON array stays as it is.
+// arrayLiteral turns a JSON array into PostgreSQL's array literal. What is no JSON array
+// stays as it is.
 func arrayLiteral(text string, ofJSON bool) []byte {
-	literal, ok := appendLiteral(make([]byte, 0, len(text)+16), []byte(text), ofJSON)
-	if !ok {
-		return []byte(text)
+	if literal, ok := sqlbuild.ArrayLiteral([]byte(text), ofJSON); ok {
+		return []byte(literal)
 	}
-	return literal
-}
-
-func appendLiteral(b, array []byte, ofJSON bool) ([]byte, bool) {
-	var elements []json.RawMessage
-	if json.Unmarshal(array, &elements) != nil || elements == nil {
-		return nil, false
-	}
-	b = append(b, '{')
-	for i, element := range elements {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		switch {
-		case string(element) == "null":
-			b = append(b, "NULL"...)
-		case ofJSON:
-			b = appendElement(b, element)
-		case element[0] == '[':
-			b, _ = appendLiteral(b, element, false)
-		case element[0] == '"':
-			var s string
-			_ = json.Unmarshal(element, &s) // it was valid a moment ago
-			b = appendElement(b, []byte(s))
-		default:
-			b = appendElement(b, element)
-		}
-	}
-	return append(b, '}'), true
-}
-
-// appendElement appends an element of an array literal; in quotes, every text is safe.
-func appendElement(b, element []byte) []byte {
-	b = append(b, '"')
-	for _, c := range element {
-		if c == '"' || c == '\\' {
-			b = append(b, '\\')
-		}
-		b = append(b, c)
-	}
-	return append(b, '"')
+	return []byte(text)
 }

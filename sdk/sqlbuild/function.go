@@ -451,7 +451,7 @@ func (b *builder) argumentValue(p *Param, v *argument) sdk.Value {
 		}
 		return sdk.Value{Hint: sdk.String, Text: text}
 	case kind == '[' && p.Class == ClassArray:
-		text, ok := arrayLiteral(v.json, jsonElements(p.Type))
+		text, ok := ArrayLiteral(v.json, jsonElements(p.Type))
 		if !ok {
 			b.invalid("invalid_array", "the argument %q cannot be an array: it nests deeper than %d levels or is no valid JSON", p.Name, maxDimensions)
 		}

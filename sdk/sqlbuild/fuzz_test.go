@@ -184,7 +184,7 @@ func FuzzJSON(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		keys, ok := objectKeys(b)
-		literal, arrayOK := arrayLiteral(b, true)
+		literal, arrayOK := ArrayLiteral(b, true)
 		lacks(b, []string{"a"})
 		var elements []json.RawMessage
 		if !json.Valid(b) {
@@ -201,7 +201,7 @@ func FuzzJSON(f *testing.F) {
 			}
 		}
 		if isArray := json.Unmarshal(b, &elements) == nil && elements != nil; isArray != arrayOK {
-			t.Fatalf("arrayLiteral is %v of %s", arrayOK, b)
+			t.Fatalf("ArrayLiteral is %v of %s", arrayOK, b)
 		} else if isArray {
 			checkArray(t, literal, elements)
 		}

@@ -162,9 +162,10 @@ func lacks(rows []byte, keys []string) (lacking, ok bool) {
 	return lacking, ok
 }
 
-// arrayLiteral turns a JSON array into PostgreSQL's array literal. Nested arrays are
-// further dimensions, unless the elements are JSON themselves.
-func arrayLiteral(array []byte, elementsAreJSON bool) (string, bool) {
+// ArrayLiteral turns a JSON array into PostgreSQL's array literal. Nested arrays are
+// further dimensions, unless the elements are JSON themselves. It reports false for what is
+// no array of valid JSON or nests deeper than PostgreSQL knows.
+func ArrayLiteral(array []byte, elementsAreJSON bool) (string, bool) {
 	var text strings.Builder
 	text.Grow(len(array) + 16)
 	ok := writeArray(&text, array, elementsAreJSON, 1)

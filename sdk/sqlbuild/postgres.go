@@ -258,7 +258,7 @@ func (c *comparison) list(chosen func(*sdk.Value) bool, as reading) string {
 // compared: JSON arrays become array literals where the column is an array.
 func postgresValue(v sdk.Value, class Class, typ string) sdk.Value {
 	if class == ClassArray && v.Hint == sdk.JSON {
-		if literal, ok := arrayLiteral([]byte(v.Text), jsonElements(typ)); ok {
+		if literal, ok := ArrayLiteral([]byte(v.Text), jsonElements(typ)); ok {
 			return sdk.Value{Hint: sdk.String, Text: literal}
 		}
 	}
