@@ -57,7 +57,7 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		},
 		OnRetry: metrics.Retry,
 	})
-	g.metrics.MustRegister(&stateCollector{g})
+	g.metrics.MustRegister(&stateCollector{g}, &pluginCollector{g.host})
 	api := httpapi.New(httpapi.Options{
 		Execute: gateway.New(g.registry, c.Gateway.DefaultClient, metrics).Execute,
 		Version: o.Version,

@@ -2,6 +2,8 @@ package core
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,6 +42,57 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(pluginUp, prometheus.GaugeValue, bit(p.State == pluginhost.Ready), p.Name)
 		ch <- prometheus.MustNewConstMetric(pluginRestarts, prometheus.CounterValue, float64(p.Restarts), p.Name)
 	}
+}
+
+// pluginCollector shows what the plugins' instances tell of themselves.
+type pluginCollector struct{ host *pluginhost.Host }
+
+// collectTimeout bounds how long a scrape waits for a plugin.
+const collectTimeout = time.Second
+
+// Describe names nothing: what there is depends on the plugins.
+func (c *pluginCollector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect makes it a prometheus.Collector.
+func (c *pluginCollector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)
+	defer cancel()
+	showMetrics(c.host.Metrics(ctx), ch)
+}
+
+// showMetrics shows metrics by plugin and client. One that contradicts another of its name,
+// or cannot be one, is left out: it would spoil the whole scrape.
+func showMetrics(found map[string]map[string][]sdk.Metric, ch chan<- prometheus.Metric) {
+	for plugin, instances := range found {
+		shapes, seen := map[string]string{}, map[string]bool{}
+		for client, metrics := range instances {
+			for _, m := range metrics {
+				if shown, id, shape := instanceMetric(plugin, client, &m); shown != nil && !seen[id] && (shapes[m.Name] == "" || shapes[m.Name] == shape) {
+					shapes[m.Name], seen[id] = shape, true
+					ch <- shown
+				}
+			}
+		}
+	}
+}
+
+// instanceMetric makes a metric of what an instance tells. id is its name and labels, shape
+// what all of its name have in common.
+func instanceMetric(plugin, client string, m *sdk.Metric) (shown prometheus.Metric, id, shape string) {
+	names, values := []string{"client"}, []string{client}
+	for _, label := range m.Labels {
+		names, values = append(names, label.Name), append(values, label.Value)
+	}
+	kind := prometheus.GaugeValue
+	if m.Counter {
+		kind = prometheus.CounterValue
+	}
+	name := "athena_" + strings.ReplaceAll(plugin, "-", "_") + "_" + m.Name
+	shown, err := prometheus.NewConstMetric(prometheus.NewDesc(name, m.Help, names, nil), kind, m.Value, values...)
+	if err != nil {
+		return nil, "", ""
+	}
+	return shown, fmt.Sprintf("%q%q", m.Name, values), fmt.Sprintf("%q%q%t", names, m.Help, m.Counter)
 }
 
 func bit(b bool) float64 {

@@ -126,6 +126,30 @@ func (r *Remote) Ping(ctx context.Context, instance string, generation uint64) e
 	return nil
 }
 
+// Metrics asks for the numbers of all instances, by their names.
+func (r *Remote) Metrics(ctx context.Context) (map[string][]Metric, error) {
+	response, err := r.plugin.CollectMetrics(ctx, &pluginpb.CollectMetricsRequest{})
+	if err != nil {
+		return nil, lost(ctx, err, ExecutedNo)
+	}
+	newest := map[string]uint64{} // of an instance that is being replaced both are open
+	for _, p := range response.Metrics {
+		newest[p.Instance] = max(newest[p.Instance], p.Generation)
+	}
+	metrics := map[string][]Metric{}
+	for _, p := range response.Metrics {
+		if p.Generation != newest[p.Instance] {
+			continue
+		}
+		m := Metric{Name: p.Name, Help: p.Help, Counter: p.Counter, Value: p.Value}
+		for _, label := range p.Labels {
+			m.Labels = append(m.Labels, Pair{Name: label.Name, Value: label.Value})
+		}
+		metrics[p.Instance] = append(metrics[p.Instance], m)
+	}
+	return metrics, nil
+}
+
 // Watch blocks until the plugin is gone or ctx ends, and says which.
 func (r *Remote) Watch(ctx context.Context) error {
 	stream, err := r.plugin.Watch(ctx, &pluginpb.WatchRequest{})

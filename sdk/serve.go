@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"runtime/debug"
@@ -151,7 +152,7 @@ func (s *server) closeAll() {
 	}
 }
 
-// Describe, OpenInstance, CloseInstance, Watch, Drain, Session, Cancel and Ping are the
+// Describe, OpenInstance, CloseInstance, Watch, CollectMetrics, Drain, Session, Cancel and Ping are the
 // services of plugin.proto.
 func (s *server) Describe(context.Context, *pluginpb.DescribeRequest) (*pluginpb.Manifest, error) {
 	return &pluginpb.Manifest{
@@ -234,6 +235,39 @@ func (s *server) Watch(_ *pluginpb.WatchRequest, stream grpc.ServerStreamingServ
 		case <-ticker.C:
 		}
 	}
+}
+
+func (s *server) CollectMetrics(context.Context, *pluginpb.CollectMetricsRequest) (*pluginpb.CollectMetricsResponse, error) {
+	s.mu.Lock()
+	open := maps.Clone(s.instances)
+	for _, o := range open {
+		o.calls.Add(1) // not to be closed meanwhile
+	}
+	s.mu.Unlock()
+	response := &pluginpb.CollectMetricsResponse{}
+	for key, o := range open {
+		response.Metrics = append(response.Metrics, o.metrics(key)...)
+		o.calls.Done()
+	}
+	return response, nil
+}
+
+// metrics are the instance's own, none if it panics.
+func (o *openInstance) metrics(key instanceKey) (list []*pluginpb.Metric) {
+	meter, ok := o.Instance.(Meter)
+	if !ok {
+		return nil
+	}
+	var panicked error
+	defer recoverTo(&panicked)
+	for _, m := range meter.Metrics() {
+		p := &pluginpb.Metric{Instance: key.name, Generation: key.generation, Name: m.Name, Help: m.Help, Counter: m.Counter, Value: m.Value}
+		for _, label := range m.Labels {
+			p.Labels = append(p.Labels, &pluginpb.Pair{Name: label.Name, Value: label.Value})
+		}
+		list = append(list, p)
+	}
+	return list
 }
 
 func (s *server) Drain(ctx context.Context, _ *pluginpb.DrainRequest) (*pluginpb.DrainResponse, error) {

@@ -1,9 +1,14 @@
 package pluginhost
 
 import (
+	"context"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/athena-gateway/athena/sdk"
 )
 
 // Status is a plugin for operators.
@@ -72,4 +77,35 @@ func (h *Host) Logs(backend string) []string {
 		return p.logs.last(0)
 	}
 	return nil
+}
+
+// Metrics asks every running plugin for the numbers of its instances: by plugin, then by
+// instance. One that does not answer before ctx ends has none.
+func (h *Host) Metrics(ctx context.Context) map[string]map[string][]sdk.Metric {
+	h.mu.Lock()
+	plugins := slices.Collect(maps.Values(h.plugins))
+	h.mu.Unlock()
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	found := map[string]map[string][]sdk.Metric{}
+	for _, p := range plugins {
+		p.mu.Lock()
+		running := p.process
+		p.mu.Unlock()
+		if running == nil {
+			continue
+		}
+		all.Go(func() {
+			metrics, err := running.remote.Metrics(ctx)
+			if err != nil {
+				p.logger.Warn("no metrics", "error", err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			found[p.name] = metrics
+		})
+	}
+	all.Wait()
+	return found
 }

@@ -40,7 +40,7 @@ func TestSystemRoutes(t *testing.T) {
 		checkRegistry(t, get("/router/registry"))
 		metrics := get("/metrics")
 		contains(t, "/metrics", string(metrics.body), `athena_client_available{backend="postgres",client="pg"} 1`,
-			`athena_plugin_ready{plugin="sqlite"} 1`, "athena_http_requests_total{", "process_resident_memory_bytes")
+			`athena_plugin_ready{plugin="sqlite"} 1`, `athena_postgres_pool_connections{client="pg",server="primary",state="idle"}`, "athena_http_requests_total{", "process_resident_memory_bytes")
 	}
 	g.ask(t, request{method: "HEAD", path: "/ping"})
 

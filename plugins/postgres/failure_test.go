@@ -320,6 +320,19 @@ func TestPoolExhausted(t *testing.T) {
 	if e.Executed != sdk.ExecutedNo || e.RetryAfter == 0 {
 		t.Errorf("%+v", e)
 	}
+	told := map[string]float64{}
+	for _, m := range db.Metrics() {
+		for _, label := range m.Labels {
+			m.Name += " " + label.Value
+		}
+		told[m.Name] = m.Value
+	}
+	for name, want := range map[string]float64{"pool_connections primary used": 1, "pool_connections primary idle": 0, "pool_connections_max primary": 1,
+		"pool_connects_total primary": 1, "pool_waits_total primary": 1, "pool_timeouts_total primary": 1, "catalogue_tables": 5} {
+		if got, ok := told[name]; !ok || got != want {
+			t.Errorf("%s is %v, want %v", name, got, want)
+		}
+	}
 	early, stop := context.WithCancel(t.Context())
 	stop()
 	_, err := execute(early, db, sqlText("select 1"))

@@ -25,6 +25,8 @@ type server struct {
 	acquireTimeout time.Duration
 	password       *passwordFile // nil: the password is the uri's
 	lastLoss       atomic.Int64  // second of the last connectionLost
+	waits          atomic.Int64  // calls that waited for a slot
+	timeouts       atomic.Int64  // and in vain
 }
 
 // newServer makes the pool of a server. It does not connect yet.
@@ -157,6 +159,7 @@ func isAuthentication(err error) bool {
 }
 
 func (s *server) waitForSlot(ctx context.Context) error {
+	s.waits.Add(1)
 	timer := time.NewTimer(s.acquireTimeout)
 	defer timer.Stop()
 	select {
@@ -165,6 +168,7 @@ func (s *server) waitForSlot(ctx context.Context) error {
 	case <-ctx.Done():
 		return neverStarted(ctx)
 	case <-timer.C:
+		s.timeouts.Add(1)
 		e := sdk.E(sdk.Unavailable, "pool_exhausted", fmt.Sprintf("all %d connections to the database were busy for %s", cap(s.slots), s.acquireTimeout)).
 			WithHint("try again later, or raise max_connections")
 		e.RetryAfter = time.Second

@@ -23,11 +23,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Plugin_Describe_FullMethodName      = "/athena.plugin.v1.Plugin/Describe"
-	Plugin_OpenInstance_FullMethodName  = "/athena.plugin.v1.Plugin/OpenInstance"
-	Plugin_CloseInstance_FullMethodName = "/athena.plugin.v1.Plugin/CloseInstance"
-	Plugin_Watch_FullMethodName         = "/athena.plugin.v1.Plugin/Watch"
-	Plugin_Drain_FullMethodName         = "/athena.plugin.v1.Plugin/Drain"
+	Plugin_Describe_FullMethodName       = "/athena.plugin.v1.Plugin/Describe"
+	Plugin_OpenInstance_FullMethodName   = "/athena.plugin.v1.Plugin/OpenInstance"
+	Plugin_CloseInstance_FullMethodName  = "/athena.plugin.v1.Plugin/CloseInstance"
+	Plugin_Watch_FullMethodName          = "/athena.plugin.v1.Plugin/Watch"
+	Plugin_CollectMetrics_FullMethodName = "/athena.plugin.v1.Plugin/CollectMetrics"
+	Plugin_Drain_FullMethodName          = "/athena.plugin.v1.Plugin/Drain"
 )
 
 // PluginClient is the client API for Plugin service.
@@ -44,6 +45,8 @@ type PluginClient interface {
 	CloseInstance(ctx context.Context, in *CloseInstanceRequest, opts ...grpc.CallOption) (*CloseInstanceResponse, error)
 	// Watch stays open as long as the plugin lives: one heartbeat at once, then one a second.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Heartbeat], error)
+	// CollectMetrics tells the numbers of all open instances.
+	CollectMetrics(ctx context.Context, in *CollectMetricsRequest, opts ...grpc.CallOption) (*CollectMetricsResponse, error)
 	// Drain refuses new calls and answers when the running ones have ended.
 	Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error)
 }
@@ -105,6 +108,16 @@ func (c *pluginClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Plugin_WatchClient = grpc.ServerStreamingClient[Heartbeat]
 
+func (c *pluginClient) CollectMetrics(ctx context.Context, in *CollectMetricsRequest, opts ...grpc.CallOption) (*CollectMetricsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CollectMetricsResponse)
+	err := c.cc.Invoke(ctx, Plugin_CollectMetrics_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *pluginClient) Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DrainResponse)
@@ -129,6 +142,8 @@ type PluginServer interface {
 	CloseInstance(context.Context, *CloseInstanceRequest) (*CloseInstanceResponse, error)
 	// Watch stays open as long as the plugin lives: one heartbeat at once, then one a second.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[Heartbeat]) error
+	// CollectMetrics tells the numbers of all open instances.
+	CollectMetrics(context.Context, *CollectMetricsRequest) (*CollectMetricsResponse, error)
 	// Drain refuses new calls and answers when the running ones have ended.
 	Drain(context.Context, *DrainRequest) (*DrainResponse, error)
 	mustEmbedUnimplementedPluginServer()
@@ -152,6 +167,9 @@ func (UnimplementedPluginServer) CloseInstance(context.Context, *CloseInstanceRe
 }
 func (UnimplementedPluginServer) Watch(*WatchRequest, grpc.ServerStreamingServer[Heartbeat]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
+}
+func (UnimplementedPluginServer) CollectMetrics(context.Context, *CollectMetricsRequest) (*CollectMetricsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CollectMetrics not implemented")
 }
 func (UnimplementedPluginServer) Drain(context.Context, *DrainRequest) (*DrainResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Drain not implemented")
@@ -242,6 +260,24 @@ func _Plugin_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Plugin_WatchServer = grpc.ServerStreamingServer[Heartbeat]
 
+func _Plugin_CollectMetrics_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CollectMetricsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PluginServer).CollectMetrics(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Plugin_CollectMetrics_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PluginServer).CollectMetrics(ctx, req.(*CollectMetricsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Plugin_Drain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DrainRequest)
 	if err := dec(in); err != nil {
@@ -278,6 +314,10 @@ var Plugin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CloseInstance",
 			Handler:    _Plugin_CloseInstance_Handler,
+		},
+		{
+			MethodName: "CollectMetrics",
+			Handler:    _Plugin_CollectMetrics_Handler,
 		},
 		{
 			MethodName: "Drain",
