@@ -129,6 +129,9 @@ func (r *Remote) Ping(ctx context.Context, instance string, generation uint64) e
 // Metrics asks for the numbers of all instances, by their names.
 func (r *Remote) Metrics(ctx context.Context) (map[string][]Metric, error) {
 	response, err := r.plugin.CollectMetrics(ctx, &pluginpb.CollectMetricsRequest{})
+	if status.Code(err) == codes.Unimplemented { // another language's plugin need not have any
+		return nil, nil
+	}
 	if err != nil {
 		return nil, lost(ctx, err, ExecutedNo)
 	}
