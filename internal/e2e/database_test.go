@@ -54,6 +54,14 @@ func (p postgres) busy(t *testing.T) string {
 		where datname = current_database() and application_name = 'athena' and state <> 'idle'`)
 }
 
+// waitsFor reports whether a connection of a gateway's waits in the database for event. The
+// one that listens for changes waits for its client.
+func (p postgres) waitsFor(t *testing.T, event string) bool {
+	t.Helper()
+	return p.text(t, `select count(*) from pg_stat_activity
+		where datname = current_database() and application_name = 'athena' and state <> 'idle' and wait_event = '`+event+`'`) == "1"
+}
+
 type sqliteFile struct{ db *sql.DB }
 
 // makeSQLite makes a database file and returns its path and a way to read it.

@@ -88,8 +88,7 @@ func leave(t *testing.T, g *gateway, db postgres, r request, read int64, wait st
 		if len(received) > 0 {
 			t.Fatalf("answered already: %v", <-received)
 		}
-		return db.busy(t) == "1" && (wait == "" || db.text(t, `SELECT wait_event FROM pg_stat_activity
-			WHERE datname = current_database() AND application_name = 'athena'`) == wait)
+		return db.busy(t) == "1" && (wait == "" || db.waitsFor(t, wait))
 	})
 	cancel()
 	took := eventually(t, 20*time.Second, "the database is idle", func() bool { return db.busy(t) == "0" })

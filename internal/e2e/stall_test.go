@@ -35,8 +35,7 @@ func TestStalledReader(t *testing.T) {
 	defer response.Body.Close()
 	stalled := time.Now()
 	eventually(t, 10*time.Second, "the database waits for the reader", func() bool {
-		return db.text(t, `SELECT wait_event FROM pg_stat_activity
-			WHERE datname = current_database() AND application_name = 'athena'`) == "ClientWrite"
+		return db.waitsFor(t, "ClientWrite")
 	})
 	eventually(t, 60*time.Second, "the database is idle", func() bool { return db.busy(t) == "0" })
 	if took := time.Since(stalled); took < 20*time.Second {
