@@ -286,8 +286,11 @@ func TestInstancesAreOpenedAgainAfterACrash(t *testing.T) {
 	}
 	_, err := instances[1].Execute(testContext(t), sqlCall("kilobyte"))
 	wantError(t, err, sdk.Unavailable, "instance_closed")
+	lost := instances[0].now.Load().process
 	_, _ = ask(testContext(t), instances[0], "exit 1")
 	for n, want := range map[int]string{0: "/a", 2: "/c"} {
+		// A call that is sent before the loss is seen is lost too.
+		eventually(t, "loss", func() bool { o := instances[n].now.Load(); return o == nil || o.process != lost })
 		if got := mustAsk(t, instances[n], "path"); got != `[{"path":"`+want+`"}]` {
 			t.Errorf("got %s, want %s", got, want)
 		}
