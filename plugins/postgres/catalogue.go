@@ -267,7 +267,7 @@ func (db *database) look(ctx context.Context, force bool) error {
 			return nil
 		}
 		var server *pgconn.PgError
-		if attempt == loadAttempts || pg.IsClosed() || !errors.As(err, &server) {
+		if attempt == loadAttempts || pg.IsClosed() || !errors.As(err, &server) && err != error(errTorn) {
 			return (&failure{err: err, ctx: ctx, readOnly: true}).classify()
 		}
 		// The server's functions look at the schema as it is now, not as it was when the

@@ -460,14 +460,14 @@ func TestUnknownRow(t *testing.T) {
 
 // TestConcurrentDDL: loads amid changes see one state of the schema, and work.
 func TestConcurrentDDL(t *testing.T) {
-	db := openTest(t, nil, "create table base (id int primary key)")
+	db := openTest(t, nil, "create table base (id int primary key); create table stays (m int default 77)")
 	run := outside(t, db)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for ctx.Err() == nil { // both or none
-			run(`begin; create function d() returns int language sql as 'select 1'; create table one (id int primary key references base, n int default d());
+			run(`begin; create function d() returns int language sql as 'select 1'; create table one (id int primary key references base, n int default d(), m int default 77);
 				create view two as select id, n from one; comment on table one is 'x'; commit`)
 			run("begin; drop view two; drop table one; drop function d(); commit")
 		}
@@ -480,6 +480,13 @@ func TestConcurrentDDL(t *testing.T) {
 		one, two := c.Tables[sdk.Table{Schema: "public", Name: "one"}], c.Tables[sdk.Table{Schema: "public", Name: "two"}]
 		if (one == nil) != (two == nil) || one != nil && (len(one.Key) != 1 || len(one.Foreign) != 2-1 || one.Comment != "x" || len(two.Foreign) != 1) {
 			t.Fatalf("%+v %+v", one, two)
+		}
+		for _, table := range []*sqlbuild.Table{one, c.Tables[sdk.Table{Schema: "public", Name: "stays"}]} {
+			for i := 0; table != nil && i < len(table.Columns); i++ {
+				if c := table.Columns[i]; c.HasDefault && c.Default == "" {
+					t.Fatalf("%s.%s has a default without words", table.Name, c.Name)
+				}
+			}
 		}
 	}
 	cancel()

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -84,6 +85,12 @@ set local work_mem = '32MB'; set local max_parallel_workers_per_gather = 0`
 from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
 where p.proname = 'st_asgeojson' and p.proargtypes[0] = 'pg_catalog.record'::pg_catalog.regtype limit 1`
 )
+
+// errTorn is the error of a load that found a default without its words: the server puts
+// them into words by the schema as it is now, and the table has been dropped meanwhile. A
+// catalogue without them would insert nulls for defaults.
+var errTorn = &sdk.Error{Kind: sdk.Unavailable, Reason: "schema_changing", Source: sdk.FromDownstream, Executed: sdk.ExecutedNo,
+	Message: "the database's schema changes faster than it can be read", Hint: "try again", RetryAfter: time.Second}
 
 // loader reads a catalogue in one snapshot. Its errors are pgconn's.
 type loader struct {
@@ -251,8 +258,15 @@ func (l *loader) readColumns() error {
 		unknown = map[uint32][]*sqlbuild.Column{}
 		ids     []uint32 // of the types of columns
 		table   uint32
+		torn    bool // of the table of the row before
+		again   bool
 	)
 	finish := func() {
+		if r := l.relation(table); r != nil && torn {
+			// Whoever names the table has it looked for again.
+			delete(l.c.Tables, sdk.Table{Schema: r.Schema, Name: r.Name})
+			again, torn = true, false
+		}
 		if r := l.relation(table); r != nil {
 			r.Columns = l.share(columns)
 			r.attnums = nums[len(nums)-len(columns):]
@@ -279,12 +293,16 @@ func (l *loader) readColumns() error {
 		} else {
 			c.Type = string(v[3]) // until it is learned: columns of different types are not equal
 		}
+		torn = torn || isTrue(v[7]) && !c.Generated && v[8] == nil
 		columns, nums, ids = append(columns, c), append(nums, num), append(ids, id)
 	})
 	if err != nil {
 		return err
 	}
 	finish()
+	if again && !l.trusting {
+		return errTorn
+	}
 	return l.setUnknown(unknown)
 }
 
