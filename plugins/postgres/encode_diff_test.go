@@ -264,7 +264,7 @@ func (g generator) expression() string {
 // settings changes what the texts of values look like.
 func (g generator) settings() string {
 	return fmt.Sprintf("set timezone to '%s'; set intervalstyle to %s; set extra_float_digits to %d; set bytea_output to %s; set datestyle to 'ISO, %s'; ",
-		g.pick("UTC", "Asia/Kathmandu", "America/St_Johns", "Africa/Monrovia", "America/New_York", "XXX-05:37", "<+03>-3"),
+		g.pick("UTC", "Asia/Kathmandu", "America/St_Johns", "Africa/Monrovia", "America/New_York", "LMT-05:37", "<+03>-3"),
 		g.pick("postgres", "postgres_verbose", "sql_standard", "iso_8601"), g.IntN(19)-15, g.pick("hex", "escape"), g.pick("MDY", "DMY", "YMD"))
 }
 
