@@ -28,7 +28,8 @@ type catalogue struct {
 
 const (
 	loadTimeout  = 2 * time.Minute        // how long a load may take
-	loadAttempts = 3                      // when the schema changes underneath
+	loadAttempts = 6                      // when the schema changes underneath
+	loadPause    = 10 * time.Millisecond  // before the second attempt; twice, before the third; and so on
 	burst        = 100 * time.Millisecond // changes that are told within this time are read in one load
 	// A look whether the schema has changed is taken at most so often after a miss, and
 	// so rarely that it takes a tenth of the server's time at most.
@@ -267,12 +268,16 @@ func (db *database) look(ctx context.Context, force bool) error {
 			return nil
 		}
 		var server *pgconn.PgError
-		if attempt == loadAttempts || pg.IsClosed() || !errors.As(err, &server) && err != error(errTorn) {
+		if attempt == loadAttempts || pg.IsClosed() || !errors.As(err, &server) {
 			return (&failure{err: err, ctx: ctx, readOnly: true}).classify()
 		}
 		// The server's functions look at the schema as it is now, not as it was when the
 		// transaction began, and may find nothing.
 		_ = pg.Exec(context.Background(), "rollback").Close()
+		select {
+		case <-time.After(time.Duration(attempt) * loadPause):
+		case <-ctx.Done():
+		}
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sort"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -51,15 +50,17 @@ order by c.oid`
 where d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.objsubid > 0 and d.objoid >= 16384`
 
 	// A generated column's expression is no default. Defaults that read the same are put
-	// into words once: that takes long, and many tables are made alike.
-	columnsSQL = `with texts as materialized (select d.adbin::text as expression, min(d.oid) as id from pg_catalog.pg_attrdef d group by 1),
-words as materialized (select t.expression, pg_catalog.pg_get_expr(d.adbin, d.adrelid) as words from texts t join pg_catalog.pg_attrdef d on d.oid = t.id)
-select a.attrelid, a.attnum, a.attname, a.atttypid, a.attnotnull, a.attgenerated <> '', a.attidentity <> '', a.atthasdef,
-  case when a.attgenerated = '' then w.words end
+	// into words once: that takes long, and many tables are made alike. No table is named
+	// for the words: a default refers to no column, a table named would be locked, and one
+	// dropped since the snapshot would leave its defaults without words.
+	defaultsSQL = `with texts as materialized (select d.adbin::text as expression, min(d.oid) as id from pg_catalog.pg_attrdef d
+  join pg_catalog.pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum where a.attgenerated = '' group by 1),
+words as materialized (select t.expression, pg_catalog.pg_get_expr(d.adbin, 0) as words from texts t join pg_catalog.pg_attrdef d on d.oid = t.id)
+select d.adrelid, d.adnum, w.words from pg_catalog.pg_attrdef d join words w on w.expression = d.adbin::text`
+
+	columnsSQL = `select a.attrelid, a.attnum, a.attname, a.atttypid, a.attnotnull, a.attgenerated <> '', a.attidentity <> '', a.atthasdef
 from pg_catalog.pg_attribute a
 join pg_catalog.pg_class c on c.oid = a.attrelid
-left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-left join words w on w.expression = d.adbin::text
 where a.attnum > 0 and not a.attisdropped and ` + userTables + ` and c.relnamespace in ` + userNamespaces + `
 order by a.attrelid, a.attnum`
 
@@ -86,12 +87,6 @@ from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespa
 where p.proname = 'st_asgeojson' and p.proargtypes[0] = 'pg_catalog.record'::pg_catalog.regtype limit 1`
 )
 
-// errTorn is the error of a load that found a default without its words: the server puts
-// them into words by the schema as it is now, and the table has been dropped meanwhile. A
-// catalogue without them would insert nulls for defaults.
-var errTorn = &sdk.Error{Kind: sdk.Unavailable, Reason: "schema_changing", Source: sdk.FromDownstream, Executed: sdk.ExecutedNo,
-	Message: "the database's schema changes faster than it can be read", Hint: "try again", RetryAfter: time.Second}
-
 // loader reads a catalogue in one snapshot. Its errors are pgconn's.
 type loader struct {
 	pg    *pgconn.PgConn
@@ -101,6 +96,7 @@ type loader struct {
 	c        *catalogue
 
 	types     map[uint32]*pgTypeRow
+	defaults  map[columnKey]string
 	relations []relation // in the order of their ids
 	names     map[string]string
 	lists     map[uint64][]sqlbuild.Column // by hash: tables of the same columns share them
@@ -138,13 +134,22 @@ func (l *loader) load() error {
 		return err
 	}
 	for _, step := range []func() error{
-		l.readTypes, l.readTables, l.readColumns, l.readKeys, l.readEffects, l.readForeignKeys, l.readFunctions, l.readGeoJSON,
+		l.readDefaults, l.readTypes, l.readTables, l.readColumns, l.readKeys, l.readEffects, l.readForeignKeys, l.readFunctions, l.readGeoJSON,
 	} {
 		if err := step(); err != nil {
 			return err
 		}
 	}
 	return l.pg.Exec(context.Background(), "commit").Close()
+}
+
+// readDefaults reads the words of defaults. It comes first: the server puts them into words
+// by the functions and types that are there now, not by the snapshot's.
+func (l *loader) readDefaults() error {
+	l.defaults = map[columnKey]string{}
+	return eachRow(l.pg, defaultsSQL, func(v [][]byte) {
+		l.defaults[columnKey{parseOID(v[0]), int16(parseOID(v[1]))}] = l.intern(v[2])
+	})
 }
 
 // readTypes reads all types but those of tables' rows.
@@ -258,15 +263,8 @@ func (l *loader) readColumns() error {
 		unknown = map[uint32][]*sqlbuild.Column{}
 		ids     []uint32 // of the types of columns
 		table   uint32
-		torn    bool // of the table of the row before
-		again   bool
 	)
 	finish := func() {
-		if r := l.relation(table); r != nil && torn {
-			// Whoever names the table has it looked for again.
-			delete(l.c.Tables, sdk.Table{Schema: r.Schema, Name: r.Name})
-			again, torn = true, false
-		}
 		if r := l.relation(table); r != nil {
 			r.Columns = l.share(columns)
 			r.attnums = nums[len(nums)-len(columns):]
@@ -286,23 +284,19 @@ func (l *loader) readColumns() error {
 		num, id := int16(parseOID(v[1])), parseOID(v[3])
 		c := sqlbuild.Column{
 			Name: l.intern(v[2]), Nullable: !isTrue(v[4]), Generated: isTrue(v[5]), HasDefault: isTrue(v[6]) || isTrue(v[7]),
-			Default: l.intern(v[8]), Comment: comments[columnKey{table, num}],
+			Default: l.defaults[columnKey{table, num}], Comment: comments[columnKey{table, num}],
 		}
 		if info := l.c.types[id]; info != nil {
 			setType(&c, info)
 		} else {
 			c.Type = string(v[3]) // until it is learned: columns of different types are not equal
 		}
-		torn = torn || isTrue(v[7]) && !c.Generated && v[8] == nil
 		columns, nums, ids = append(columns, c), append(nums, num), append(ids, id)
 	})
 	if err != nil {
 		return err
 	}
 	finish()
-	if again && !l.trusting {
-		return errTorn
-	}
 	return l.setUnknown(unknown)
 }
 
