@@ -39,7 +39,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(clientUp, prometheus.GaugeValue, bit(s.Available), s.Name, s.Backend)
 	}
 	for _, p := range c.gateway.host.Plugins() {
-		ch <- prometheus.MustNewConstMetric(pluginUp, prometheus.GaugeValue, bit(p.State == pluginhost.Ready), p.Name)
+		ch <- prometheus.MustNewConstMetric(pluginUp, prometheus.GaugeValue, bit(p.PID != 0), p.Name)
 		ch <- prometheus.MustNewConstMetric(pluginRestarts, prometheus.CounterValue, float64(p.Restarts), p.Name)
 	}
 }

@@ -29,9 +29,11 @@ type Remote struct {
 	nextID   atomic.Uint64
 	nextConn atomic.Uint32
 
-	mu     sync.Mutex
-	idle   []*session // last used last
-	closed bool
+	mu      sync.Mutex
+	idle    []*session // last used last
+	closed  bool
+	calls   int           // under way, their answers not yet closed
+	resting chan struct{} // closed when calls is 0; nil: nobody waits for that
 }
 
 const (
@@ -153,19 +155,54 @@ func (r *Remote) Metrics(ctx context.Context) (map[string][]Metric, error) {
 	return metrics, nil
 }
 
-// Watch blocks until the plugin is gone or ctx ends, and says which.
-func (r *Remote) Watch(ctx context.Context) error {
+// Watch blocks until the plugin is gone or ctx ends, and says which. It calls beat for each
+// heartbeat.
+func (r *Remote) Watch(ctx context.Context, beat func()) error {
 	stream, err := r.plugin.Watch(ctx, &pluginpb.WatchRequest{})
 	for err == nil {
-		_, err = stream.Recv()
+		if _, err = stream.Recv(); err == nil {
+			beat()
+		}
 	}
 	return lost(ctx, err, ExecutedUnknown)
 }
 
-// Drain asks the plugin to refuse new calls and waits until the running ones have ended.
+// Drain asks the plugin to refuse new calls and waits until the running ones have ended
+// and their answers are closed.
 func (r *Remote) Drain(ctx context.Context) error {
 	if _, err := r.plugin.Drain(ctx, &pluginpb.DrainRequest{}); err != nil {
 		return lost(ctx, err, ExecutedUnknown)
+	}
+	r.mu.Lock()
+	if r.calls > 0 && r.resting == nil {
+		r.resting = make(chan struct{})
+	}
+	resting := r.resting
+	r.mu.Unlock()
+	if resting == nil {
+		return nil
+	}
+	select {
+	case <-resting:
+		return nil
+	case <-ctx.Done():
+		return lost(ctx, ctx.Err(), ExecutedUnknown)
+	}
+}
+
+// Calls is how many calls are under way: sent, and their answers not yet closed.
+func (r *Remote) Calls() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.calls
+}
+
+// SetLogLevel tells the plugin what is worth logging. A plugin that cannot be told is none
+// the worse: it logs what it did.
+func (r *Remote) SetLogLevel(ctx context.Context, level string) error {
+	_, err := r.plugin.SetLogLevel(ctx, &pluginpb.SetLogLevelRequest{Level: level})
+	if err != nil && status.Code(err) != codes.Unimplemented {
+		return lost(ctx, err, ExecutedNo)
 	}
 	return nil
 }
@@ -194,9 +231,10 @@ func lost(ctx context.Context, err error, executed Executed) *Error {
 	return e
 }
 
-// acquire takes an idle session or opens one.
+// acquire takes an idle session or opens one, for a call that ends with release or discard.
 func (r *Remote) acquire(call context.Context) (*session, error) {
 	r.mu.Lock()
+	r.calls++
 	if n := len(r.idle); n > 0 {
 		s := r.idle[n-1]
 		r.idle = r.idle[:n-1]
@@ -206,6 +244,7 @@ func (r *Remote) acquire(call context.Context) (*session, error) {
 	closed := r.closed
 	r.mu.Unlock()
 	if closed {
+		r.ended()
 		return nil, errors.New("the connection is closed")
 	}
 	// A session outlives its calls: its context is its own.
@@ -218,6 +257,7 @@ func (r *Remote) acquire(call context.Context) (*session, error) {
 	}
 	if err != nil {
 		cancel()
+		r.ended()
 		return nil, err
 	}
 	return &session{stream: stream, cancel: cancel}, nil
@@ -228,6 +268,7 @@ func (r *Remote) release(s *session) {
 	s.used = time.Now()
 	var old *session
 	r.mu.Lock()
+	r.countDown()
 	closed := r.closed
 	if !closed {
 		r.idle = append(r.idle, s)
@@ -242,6 +283,28 @@ func (r *Remote) release(s *session) {
 	}
 	if old != nil {
 		old.cancel()
+	}
+}
+
+// discard ends a session together with its call.
+func (r *Remote) discard(s *session) {
+	s.cancel()
+	r.ended()
+}
+
+// ended notes the end of a call.
+func (r *Remote) ended() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.countDown()
+}
+
+// countDown is ended with r.mu held.
+func (r *Remote) countDown() {
+	r.calls--
+	if r.calls == 0 && r.resting != nil {
+		close(r.resting)
+		r.resting = nil
 	}
 }
 
@@ -442,7 +505,7 @@ func (a *Answer) Close() {
 		a.remote.release(a.session)
 	case a.done || a.err != nil:
 		a.stopGrace()
-		a.session.cancel()
+		a.remote.discard(a.session)
 	default:
 		go a.abandon()
 	}
@@ -460,5 +523,5 @@ func (a *Answer) abandon() {
 		a.remote.release(a.session)
 		return
 	}
-	a.session.cancel()
+	a.remote.discard(a.session)
 }

@@ -17,6 +17,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/athena-gateway/athena/sdk/pluginpb"
@@ -152,8 +154,8 @@ func (s *server) closeAll() {
 	}
 }
 
-// Describe, OpenInstance, CloseInstance, Watch, CollectMetrics, Drain, Session, Cancel and Ping are the
-// services of plugin.proto.
+// Describe, OpenInstance, CloseInstance, Watch, CollectMetrics, Drain, SetLogLevel, Session,
+// Cancel and Ping are the services of plugin.proto.
 func (s *server) Describe(context.Context, *pluginpb.DescribeRequest) (*pluginpb.Manifest, error) {
 	return &pluginpb.Manifest{
 		Name: s.plugin.Name, Version: s.plugin.Version, Sdk: ProtocolFeatures,
@@ -285,6 +287,15 @@ func (s *server) Drain(ctx context.Context, _ *pluginpb.DrainRequest) (*pluginpb
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+func (s *server) SetLogLevel(_ context.Context, r *pluginpb.SetLogLevelRequest) (*pluginpb.SetLogLevelResponse, error) {
+	level := hclog.LevelFromString(r.Level)
+	if level == hclog.NoLevel {
+		return nil, status.Errorf(codes.InvalidArgument, "unknown log level %q", r.Level)
+	}
+	hclog.Default().SetLevel(level)
+	return &pluginpb.SetLogLevelResponse{}, nil
 }
 
 func (s *server) Cancel(_ context.Context, r *pluginpb.CancelRequest) (*pluginpb.CancelResponse, error) {

@@ -264,7 +264,7 @@ func TestCloseLetsCallsEnd(t *testing.T) {
 	if err := <-closed; err != nil {
 		t.Error(err)
 	}
-	if exit := proc.child.exit(proc.started, ""); exit.Killed {
+	if exit := proc.child.exit(proc); exit.Killed {
 		t.Errorf("it ended by force: %+v", exit)
 	}
 	_, err := h.Open(testContext(t), "db", "c", nil)
@@ -295,7 +295,7 @@ func TestInstancesAreOpenedAgainAfterACrash(t *testing.T) {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	}
-	if s := status(t, h, "db"); s.Instances != 2 || s.Restarts != 1 {
+	if s := status(t, h, "db"); len(s.Instances) != 2 || s.Restarts != 1 {
 		t.Errorf("got %+v", s)
 	}
 }

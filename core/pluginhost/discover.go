@@ -19,13 +19,15 @@ type Plugin struct {
 	Path     string
 	Checksum string // SHA-256 in hex; empty when Err is set
 	State    State
-	Err      error // why it cannot be a plugin; nil otherwise
+	Err      error  // why it cannot be a plugin; nil otherwise
+	Warning  string // why nobody vouches for it, where that is no reason to refuse it
 }
 
 // catalog is the plugin directory as last read. Files are hashed again only when they
 // have changed. Nothing is executed.
 type catalog struct {
-	dir string
+	dir   string
+	trust trust
 
 	mu    sync.Mutex
 	files map[string]catalogFile
@@ -36,20 +38,19 @@ type catalogFile struct {
 	info os.FileInfo
 }
 
-// read returns the candidates in the order of their names. One that cannot be a plugin
-// has its Err set.
-func (c *catalog) read() ([]Plugin, error) {
+// read returns the candidates in the order of their names, and whether they differ from the
+// last ones. One that cannot be a plugin has its Err set.
+func (c *catalog) read() (plugins []Plugin, changed bool, err error) {
 	entries, err := os.ReadDir(c.dir)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("there is no plugin directory %s: build the plugins with `make build`, or set plugins.dir to where they are", c.dir)
+		return nil, false, fmt.Errorf("there is no plugin directory %s: build the plugins with `make build`, or set plugins.dir to where they are", c.dir)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the plugin directory cannot be read: %w", err)
+		return nil, false, fmt.Errorf("the plugin directory cannot be read: %w", err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	found := map[string]catalogFile{}
-	plugins := []Plugin{}
 	for _, entry := range entries {
 		name := entry.Name()
 		if strings.HasPrefix(name, ".") || ignoredExtension(name) {
@@ -71,10 +72,28 @@ func (c *catalog) read() ([]Plugin, error) {
 			}
 		}
 		found[name] = file
-		plugins = append(plugins, file.Plugin)
+		changed = changed || !known || file.Checksum != c.files[name].Checksum
+		plugins = append(plugins, c.judge(file.Plugin))
 	}
+	changed = changed || len(found) < len(c.files)
 	c.files = found
-	return plugins, nil
+	return plugins, changed, nil
+}
+
+// judge asks the lock for a file.
+func (c *catalog) judge(file Plugin) Plugin {
+	if file.Err != nil {
+		return file
+	}
+	switch err := c.trust.doubt(file.Name, file.Checksum); {
+	case err != nil && c.trust.mode == VerifyStrict:
+		file.State, file.Err = Rejected, err
+	case err != nil:
+		file.Warning = err.Error()
+	case c.trust.mode == VerifyStrict || c.trust.mode == VerifyWarn:
+		file.State = Verified
+	}
+	return file
 }
 
 // known returns the files as last read, in any order.
@@ -83,7 +102,7 @@ func (c *catalog) known() []Plugin {
 	defer c.mu.Unlock()
 	plugins := make([]Plugin, 0, len(c.files))
 	for _, file := range c.files {
-		plugins = append(plugins, file.Plugin)
+		plugins = append(plugins, c.judge(file.Plugin))
 	}
 	return plugins
 }

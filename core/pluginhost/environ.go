@@ -18,8 +18,8 @@ var passedOn = []string{"PATH", "HOME", "TMPDIR", "TZ", "LANG", "SSL_CERT_FILE",
 func pluginProcs(n int) int { return (n + 1) / 2 }
 
 // environ is the environment of a plugin. extra holds names to pass on as well, or
-// NAME=value to set.
-func environ(extra []string) []string {
+// NAME=value to set. A limit of memory tells Go when to collect harder.
+func environ(extra []string, limits Limits) []string {
 	var names, env []string
 	for _, e := range extra {
 		if strings.Contains(e, "=") {
@@ -31,8 +31,14 @@ func environ(extra []string) []string {
 	if os.Getenv("GOMAXPROCS") == "" {
 		env = append(env, "GOMAXPROCS="+strconv.Itoa(pluginProcs(runtime.GOMAXPROCS(0))))
 	}
+	if limits.Memory > 0 {
+		env = append(env, "GOMEMLIMIT="+strconv.FormatInt(limits.Memory/10*9, 10))
+	}
 	for _, e := range os.Environ() {
 		name, _, _ := strings.Cut(e, "=")
+		if name == "GOMEMLIMIT" && limits.Memory > 0 {
+			continue
+		}
 		if strings.HasPrefix(name, "LC_") || slices.Contains(passedOn, name) || slices.Contains(names, name) {
 			env = append(env, e)
 		}

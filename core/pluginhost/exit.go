@@ -14,6 +14,7 @@ type Exit struct {
 	Uptime time.Duration
 	Code   int      // -1 when a signal ended it
 	Signal string   // "" when it exited by itself
+	OOM    bool     // the kernel killed it for memory, or it could get no more
 	Killed bool     // by the gateway, for Why
 	Why    string   // what the gateway noticed first
 	Output []string // its last lines, secrets removed; of a Go panic, from its message on
@@ -24,8 +25,12 @@ func (e *Exit) String() string {
 	switch {
 	case e.Killed:
 		return "was killed by the gateway: " + e.Why
+	case e.OOM && e.Signal != "":
+		return "was killed by the kernel: the machine or its control group is out of memory"
+	case e.OOM:
+		return fmt.Sprintf("exited with code %d: it could get no more memory", e.Code)
 	case e.Signal == syscall.SIGKILL.String():
-		return "was killed from outside (out of memory?)"
+		return "was killed from outside"
 	case e.Signal != "":
 		return "was ended by a signal: " + e.Signal
 	default:
@@ -34,15 +39,25 @@ func (e *Exit) String() string {
 }
 
 // exit reports on a process whose exited is closed.
-func (c *child) exit(started time.Time, why string) *Exit {
+func (c *child) exit(p *process) *Exit {
+	p.lose("it ended")
 	status := c.cmd.ProcessState
-	e := &Exit{Time: time.Now(), Uptime: time.Since(started), Code: status.ExitCode(), Why: why, Output: lastWords(c.logs.last(c.firstLog))}
+	e := &Exit{Time: time.Now(), Uptime: time.Since(p.started), Code: status.ExitCode(), Why: p.why, Output: lastWords(c.logs.last(c.firstLog))}
 	if ws, ok := status.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 		e.Signal = ws.Signal().String()
 	}
 	c.mu.Lock()
 	e.Killed = c.killed && e.Signal != ""
 	c.mu.Unlock()
+	switch {
+	case e.Killed:
+	case e.Signal == syscall.SIGKILL.String():
+		e.OOM = oomKills() > p.oomKills
+	case e.Signal == "" && e.Code != 0:
+		e.OOM = slices.ContainsFunc(e.Output, func(line string) bool {
+			return strings.Contains(line, "cannot allocate memory") || strings.Contains(line, "out of memory")
+		})
+	}
 	return e
 }
 

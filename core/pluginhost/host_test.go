@@ -80,7 +80,7 @@ func TestLifeline(t *testing.T) {
 	proc := i.now.Load().process
 	w.Close()
 	<-proc.child.exited
-	if exit := proc.child.exit(proc.started, ""); exit.Code != 1 || exit.Killed {
+	if exit := proc.child.exit(proc); exit.Code != 1 || exit.Killed {
 		t.Errorf("got %+v", exit)
 	}
 	if err := i.Close(testContext(t)); err != nil {

@@ -23,21 +23,23 @@ const (
 type Instance struct {
 	plugin *plugin
 	name   string
-	config json.RawMessage // checked, paths resolved
+	config json.RawMessage // as given
 	now    atomic.Pointer[opened]
 	turn   chan struct{} // held while it is being opened
 
 	mu           sync.Mutex
 	changed      chan struct{} // closed and replaced when now or openErr changes
-	openErr      *sdk.Error    // why it could not be opened again
+	openErr      *sdk.Error    // why it is not open
 	capabilities sdk.Capabilities
 	closed       bool
 }
 
 // opened is where an instance is open.
 type opened struct {
-	process    *process
-	generation uint64
+	process      *process
+	instance     string
+	generation   uint64
+	capabilities sdk.Capabilities
 }
 
 func newInstance(p *plugin, name string, config json.RawMessage) *Instance {
@@ -56,7 +58,7 @@ func (i *Instance) Execute(ctx context.Context, call *sdk.Call) (*sdk.Answer, er
 			return nil, err
 		}
 	}
-	for again := false; ; again = true {
+	for attempt := 0; ; attempt++ {
 		call.Instance, call.Generation = i.name, o.generation
 		answer, err := o.process.remote.Execute(ctx, call)
 		if err == nil {
@@ -65,11 +67,14 @@ func (i *Instance) Execute(ctx context.Context, call *sdk.Call) (*sdk.Answer, er
 			}
 			return answer, nil
 		}
-		if o = i.recover(ctx, o, err); o == nil || again {
+		if o = i.recover(ctx, o, err); o == nil || attempt == maxMoves {
 			return nil, err
 		}
 	}
 }
+
+// maxMoves is how often one call follows its instance to where it is open now.
+const maxMoves = 3
 
 // Ping asks the database for a sign of life.
 func (i *Instance) Ping(ctx context.Context) error {
@@ -117,13 +122,27 @@ func (i *Instance) Close(ctx context.Context) error {
 }
 
 // recover judges a failed call and returns where to send it again: only when the plugin
-// did not know the instance, so that nothing was executed.
+// did not take it, so that nothing was executed.
 func (i *Instance) recover(ctx context.Context, o *opened, err error) *opened {
-	switch sdk.AsError(err).Reason {
+	e := sdk.AsError(err)
+	switch e.Reason {
 	case "plugin_lost":
+		if o.process.retired.Load() { // it ended, and another has taken over
+			if now := i.now.Load(); e.Executed == sdk.ExecutedNo && now != o {
+				return now
+			}
+			return nil
+		}
 		i.leave(o.process) // the next call waits for the new process
 		o.process.lose("a call lost its connection")
+	case "draining":
+		if now := i.now.Load(); now != o {
+			return now
+		}
 	case "unknown_instance":
+		if now := i.now.Load(); now != o {
+			return now
+		}
 		if i.openAgain(ctx, o) == nil {
 			return i.now.Load()
 		}
@@ -154,17 +173,25 @@ func (i *Instance) wait(ctx context.Context, deadline time.Time) (*opened, error
 	if !deadline.IsZero() {
 		limit = min(limit, time.Until(deadline))
 	}
+	if pause := p.pause(); pause > limit {
+		e := i.unavailable("it fails, and is started again later")
+		e.RetryAfter = pause
+		return nil, e
+	}
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	for {
 		i.mu.Lock()
-		o, changed, closed := i.now.Load(), i.changed, i.closed
+		o, changed, closed, openErr := i.now.Load(), i.changed, i.closed, i.openErr
 		i.mu.Unlock()
 		if closed {
 			return nil, unavailable("instance_closed", fmt.Sprintf("the client %q was closed", i.name))
 		}
 		if o != nil {
 			return o, nil
+		}
+		if openErr != nil && (openErr.Reason == "plugin_removed" || openErr.Reason == "plugin_quarantined") {
+			return nil, openErr
 		}
 		select {
 		case <-changed:
@@ -191,29 +218,77 @@ func (i *Instance) unavailable(why string) *sdk.Error {
 	return e
 }
 
-// openIn opens the instance in proc under a new generation.
-func (i *Instance) openIn(ctx context.Context, proc *process) error {
-	generation := i.plugin.generation.Add(1)
-	capabilities, err := proc.remote.OpenInstance(ctx, i.name, generation, i.config)
+// fail makes calls fail at once, until the instance is open again; i is nowhere open.
+func (i *Instance) fail(e *sdk.Error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.openErr = e
+	i.notify()
+}
+
+// openIn opens the instance in proc under a new generation, not yet for use. The config is
+// checked against the schema of proc.
+func (i *Instance) openIn(ctx context.Context, proc *process) (*opened, error) {
+	prepared, secrets, err := proc.schema.prepare(i.config, i.plugin.host.options.ConfigDir)
 	if err != nil {
-		i.openErr = i.plugin.logs.secrets.cleanError(err)
-		return i.openErr
+		return nil, i.couldNot(err)
 	}
-	select {
-	case <-proc.lost: // leave may have been called already
+	i.plugin.logs.secrets.add(i, secrets)
+	generation := i.plugin.generation.Add(1)
+	capabilities, err := proc.remote.OpenInstance(ctx, i.name, generation, prepared)
+	if err != nil {
+		return nil, i.couldNot(i.plugin.logs.secrets.cleanError(err))
+	}
+	return &opened{process: proc, instance: i.name, generation: generation, capabilities: *capabilities}, nil
+}
+
+// couldNot notes why the instance could not be opened, for those who wait until it is.
+func (i *Instance) couldNot(err error) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.now.Load() == nil {
+		i.openErr = sdk.AsError(err)
+	}
+	return err
+}
+
+// openNow is openIn for use at once.
+func (i *Instance) openNow(ctx context.Context, proc *process) error {
+	o, err := i.openIn(ctx, proc)
+	if err != nil {
+		return err
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if proc.over() { // leave may have been called already
 		return unavailable("plugin_lost", "the plugin was lost")
-	default:
 	}
 	if i.closed {
-		i.plugin.host.goes(func() { _ = proc.remote.CloseInstance(i.plugin.host.ctx, i.name, generation) })
+		i.plugin.host.goes(func() { _ = proc.remote.CloseInstance(i.plugin.host.ctx, i.name, o.generation) })
 		return unavailable("instance_closed", fmt.Sprintf("the client %q was closed", i.name))
 	}
-	i.capabilities, i.openErr = *capabilities, nil
-	i.now.Store(&opened{process: proc, generation: generation})
-	i.notify()
+	i.put(o)
 	return nil
+}
+
+// use sends calls to o from now on, to nowhere if it is nil, and returns where they went.
+func (i *Instance) use(o *opened) *opened {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	before := i.now.Load()
+	if o == nil {
+		i.now.Store(nil)
+	} else {
+		i.put(o)
+	}
+	return before
+}
+
+// put stores o; i.mu is held.
+func (i *Instance) put(o *opened) {
+	i.capabilities, i.openErr = o.capabilities, nil
+	i.now.Store(o)
+	i.notify()
 }
 
 func (i *Instance) notify() {
@@ -232,7 +307,7 @@ func (i *Instance) openAgain(ctx context.Context, o *opened) error {
 	if now := i.now.Load(); now != o {
 		return nil // somebody else has
 	}
-	return i.openIn(ctx, o.process)
+	return i.openNow(ctx, o.process)
 }
 
 // reopen opens the instance in a new process, again and again until it works or the
@@ -242,7 +317,7 @@ func (i *Instance) reopen(proc *process) {
 	defer cancel()
 	for failures := 0; ; failures++ {
 		attempt, done := context.WithTimeout(ctx, i.plugin.host.options.StartTimeout)
-		err := i.openIn(attempt, proc)
+		err := i.openNow(attempt, proc)
 		done()
 		if err == nil {
 			return
@@ -257,6 +332,9 @@ func (i *Instance) reopen(proc *process) {
 			timer.Stop()
 			return
 		case <-timer.C:
+		}
+		if proc.over() {
+			return
 		}
 		i.plugin.logger.Warn("instance not open yet", "instance", i.name, "error", err, "next_try_in", pause.String())
 	}

@@ -20,6 +20,11 @@ const (
 	logLines  = 256     // on their way into the host's log
 	lastLines = 50      // of these, for messages
 	maxLine   = 8 << 10 // bytes; the rest of a longer line is dropped
+	// More than this is not looked at: a plugin that floods its output must not cost the
+	// others their processor.
+	logRate  = 1 << 20  // bytes a second
+	logBurst = 4 << 20  // bytes
+	keptTail = 64 << 10 // bytes of what was not looked at, in case they are its last words
 )
 
 // logs carries a plugin's output into the host's log through a ring of fixed size. Writing
@@ -36,6 +41,9 @@ type logs struct {
 	next    uint64           // number of the next line
 	logged  uint64           // number of the first line that is not in the host's log
 	dropped uint64
+	spent   float64   // bytes looked at, less what logRate has given back
+	spentAt time.Time // when that was so
+	tail    []byte    // the end of what was not looked at since lines was added to
 }
 
 func newLogs(sink hclog.Logger) *logs {
@@ -57,6 +65,7 @@ func (l *logs) add(line []byte) {
 	}
 	clean := l.secrets.clean(string(line))
 	l.mu.Lock()
+	l.tail = nil
 	slot := &l.lines[l.next%logLines]
 	*slot = append((*slot)[:0], clean...)
 	l.next++
@@ -65,19 +74,102 @@ func (l *logs) add(line []byte) {
 		l.dropped++
 	}
 	l.mu.Unlock()
+	l.poke()
+}
+
+func (l *logs) poke() {
 	select {
 	case l.wake <- struct{}{}:
 	default:
 	}
 }
 
-// readFrom adds the lines of r until it ends.
-func (l *logs) readFrom(r io.Reader) { readLines(r, l.add) }
+// setLevel says which lines reach the host's log.
+func (l *logs) setLevel(level hclog.Level) { l.sink.SetLevel(level) }
+
+// copyFrom adds the lines of a plugin's output until it ends.
+func (l *logs) copyFrom(r io.Reader) {
+	readLines(&throttle{logs: l, r: r, buffer: make([]byte, keptTail)}, l.add)
+}
 
 // Write adds p's lines; go-plugin writes here what a plugin prints after its start.
 func (l *logs) Write(p []byte) (int, error) {
-	l.readFrom(bytes.NewReader(p))
+	if l.spend(len(p)) {
+		readLines(bytes.NewReader(p), l.add)
+	} else {
+		l.drop(p)
+	}
 	return len(p), nil
+}
+
+// spend reports whether n more bytes may be looked at.
+func (l *logs) spend(n int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	l.spent = max(0, l.spent-now.Sub(l.spentAt).Seconds()*logRate)
+	l.spentAt = now
+	if l.spent+float64(n) > logBurst {
+		return false
+	}
+	l.spent += float64(n)
+	return true
+}
+
+// drop counts the lines of text that nobody looked at, and keeps the last ones.
+func (l *logs) drop(text []byte) {
+	l.mu.Lock()
+	l.dropped += uint64(bytes.Count(text, []byte("\n")))
+	l.tail = append(l.tail, text...)
+	l.tail = append(l.tail[:0], l.tail[max(0, len(l.tail)-keptTail):]...)
+	l.mu.Unlock()
+	l.poke()
+}
+
+// takeTail returns the whole lines of the tail, which are no longer kept.
+func (l *logs) takeTail() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, lines, _ := bytes.Cut(l.tail, []byte("\n"))
+	l.tail = nil
+	return lines
+}
+
+// throttle reads what may be looked at: whole lines, and of a flood the last ones.
+type throttle struct {
+	logs   *logs
+	r      io.Reader
+	buffer []byte
+	left   []byte // to be read
+	cut    bool   // what was passed over may have ended in the middle of a line
+	err    error
+}
+
+func (t *throttle) Read(p []byte) (int, error) {
+	for len(t.left) == 0 {
+		if t.err != nil {
+			return 0, t.err
+		}
+		var n int
+		n, t.err = t.r.Read(t.buffer)
+		chunk := t.buffer[:n]
+		switch {
+		case !t.logs.spend(n):
+			t.logs.drop(chunk)
+			t.cut = true
+		case t.cut && n > 0:
+			_, t.left, t.cut = bytes.Cut(chunk, []byte("\n"))
+			t.cut = !t.cut
+		default:
+			t.left = chunk
+		}
+		if t.err != nil && t.cut {
+			t.left = t.logs.takeTail()
+		}
+	}
+	n := copy(p, t.left)
+	t.left = t.left[n:]
+	return n, nil
 }
 
 // readLines calls f for each line of r, cut to maxLine. The bytes are f's only during the
@@ -113,6 +205,14 @@ func (l *logs) last(from uint64) []string {
 	raw := make([][]byte, 0, n)
 	for i := l.next - n; i < l.next; i++ {
 		raw = append(raw, bytes.Clone(l.lines[i%logLines]))
+	}
+	if _, tail, found := bytes.Cut(l.tail, []byte("\n")); found {
+		for line := range bytes.Lines(bytes.Clone(tail)) {
+			if line = bytes.TrimRight(line, "\r\n"); len(line) > 0 {
+				raw = append(raw, line[:min(len(line), maxLine)])
+			}
+		}
+		raw = raw[max(0, len(raw)-lastLines):]
 	}
 	l.mu.Unlock()
 	lines := make([]string, 0, n)

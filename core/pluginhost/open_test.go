@@ -49,7 +49,7 @@ func TestDiscover(t *testing.T) {
 	wantError(t, err, sdk.NotFound, "unknown_backend", `did you mean "alpha"?`, "beta")
 
 	mustOpen(t, h, "alpha", "")
-	if got := status(t, h, "alpha"); got.State != Ready || got.Version != "1.2.3" || got.PID == 0 || got.Instances != 1 {
+	if got := status(t, h, "alpha"); got.State != Ready || got.Version != "1.2.3" || got.PID == 0 || len(got.Instances) != 1 {
 		t.Errorf("got %+v", got)
 	}
 	if got := status(t, h, "plain"); got.State != Rejected || got.LastError == "" {
@@ -130,7 +130,7 @@ func TestOneStartForAll(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if s := status(t, h, "db"); s.Restarts != 0 || s.Instances != 20 {
+	if s := status(t, h, "db"); s.Restarts != 0 || len(s.Instances) != 20 {
 		t.Errorf("got %+v", s)
 	}
 }

@@ -1,7 +1,8 @@
 // Package pluginhost runs backend plugins: it finds them in a directory, starts each as a
-// process of its own when it is first needed, sees within milliseconds when one dies,
-// starts it again and opens its instances anew. It neither retries a call nor decides
-// whether one may be retried: its errors say what was executed.
+// process of its own when it is first needed, sees within milliseconds when one dies and
+// within seconds when one is frozen, starts it again and opens its instances anew. A changed
+// file takes over from the running process without a failed call. It neither retries a call
+// nor decides whether one may be retried: its errors say what was executed.
 package pluginhost
 
 import (
@@ -10,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -26,6 +28,10 @@ type Options struct {
 	RunDir    string // private directory for sockets and copies of the plugins; "": a temporary one
 	ConfigDir string // where relative paths in configs start; "": the working directory
 	Logger    hclog.Logger
+	Verify    Verify // "": VerifyDev
+	Limits    Limits // of each plugin
+	// PluginLimits, by name, come before Limits.
+	PluginLimits map[string]Limits
 	// Env are variables that plugins get besides the few harmless ones: names to pass on
 	// from the gateway's environment, or NAME=value.
 	Env          []string
@@ -36,15 +42,25 @@ type Options struct {
 // State is where a plugin stands.
 type State string
 
-// The states. Rejected: the file cannot be a plugin. Backoff: it failed and is started
-// again later, or, with no open instance, at the next Open.
+// The states. Rejected: the file cannot be a plugin, or nobody vouches for it. Discovered:
+// nobody needed it yet; Verified: nor that, and the lock vouches for it. Opening: the process
+// runs and its instances are not all open yet; Degraded: one of them could not be opened.
+// Backoff: it failed and is started again later, or, with no open instance, at the next
+// Open. Quarantined: it failed too often. Draining: its last calls end. Stopped: its file is
+// gone.
 const (
-	Rejected   State = "rejected"
-	Discovered State = "discovered"
-	Starting   State = "starting"
-	Ready      State = "ready"
-	Lost       State = "lost"
-	Backoff    State = "backoff"
+	Rejected    State = "rejected"
+	Discovered  State = "discovered"
+	Verified    State = "verified"
+	Starting    State = "starting"
+	Opening     State = "opening"
+	Ready       State = "ready"
+	Degraded    State = "degraded"
+	Lost        State = "lost"
+	Backoff     State = "backoff"
+	Quarantined State = "quarantined"
+	Draining    State = "draining"
+	Stopped     State = "stopped"
 )
 
 // Host owns the plugins of one directory. Its methods are safe for concurrent use.
@@ -65,6 +81,11 @@ type Host struct {
 	closeErr  error
 
 	healthyLife time.Duration // see the constant; tests shorten it
+	changes     *changes
+
+	scanning sync.Mutex           // held by a rescan
+	absent   map[string]time.Time // files that were not there, since when; the rescan's
+	warned   map[string]bool      // name and checksum; the rescan's
 
 	mu      sync.Mutex
 	closed  bool
@@ -83,8 +104,11 @@ func New(o Options) (*Host, error) {
 	if o.KillGrace == 0 {
 		o.KillGrace = 2 * time.Second
 	}
-	h := &Host{options: o, catalog: catalog{dir: o.Dir}, plugins: map[string]*plugin{}, healthyLife: healthyLife}
-	if _, err := h.catalog.read(); err != nil {
+	h := &Host{options: o, plugins: map[string]*plugin{}, healthyLife: healthyLife, changes: newChanges(),
+		absent: map[string]time.Time{}, warned: map[string]bool{}}
+	h.catalog.dir = o.Dir
+	h.catalog.trust.mode, h.catalog.trust.path = o.Verify, filepath.Join(o.Dir, LockFile)
+	if _, _, err := h.catalog.read(); err != nil {
 		return nil, err
 	}
 	var err error
@@ -100,13 +124,15 @@ func New(o Options) (*Host, error) {
 	h.logs = newLogs(o.Logger)
 	h.logger = hclog.New(&hclog.LoggerOptions{Output: h.logs, JSONFormat: true, Level: hclog.Trace})
 	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.rescan(true)
+	h.wg.Go(h.watchDir)
 	return h, nil
 }
 
 // Discover reads the plugin directory anew. Files that cannot be plugins are listed with
 // the reason and hide nothing. Nothing is executed.
 func (h *Host) Discover() []Plugin {
-	found, err := h.catalog.read()
+	found, _, err := h.catalog.read()
 	if err != nil {
 		h.logger.Error("no plugins", "error", err)
 		return nil
@@ -140,13 +166,8 @@ func (h *Host) Open(ctx context.Context, backend, instance string, config json.R
 		if err != nil {
 			return nil, err
 		}
-		prepared, secrets, err := proc.schema.prepare(config, h.options.ConfigDir)
-		if err != nil {
-			return nil, err
-		}
-		i := newInstance(p, instance, prepared)
-		p.logs.secrets.add(i, secrets)
-		if err := i.openIn(ctx, proc); err != nil {
+		i := newInstance(p, instance, config)
+		if err := i.openNow(ctx, proc); err != nil {
 			e := p.openError(ctx, i, proc, err)
 			p.logs.secrets.remove(i)
 			return nil, e
@@ -154,7 +175,7 @@ func (h *Host) Open(ctx context.Context, backend, instance string, config json.R
 		if p.adopt(i, proc) {
 			return i, nil
 		}
-		p.logs.secrets.remove(i) // the process was lost meanwhile
+		_ = i.Close(ctx) // the process was lost or replaced meanwhile
 	}
 }
 
@@ -163,7 +184,7 @@ func (h *Host) plugin(name string) (*plugin, error) {
 	if p := h.known(name); p != nil {
 		return p, nil
 	}
-	found, err := h.catalog.read()
+	found, _, err := h.catalog.read()
 	if err != nil {
 		return nil, unavailable("plugin_start_failed", err.Error())
 	}

@@ -18,8 +18,13 @@ import (
 	"github.com/athena-gateway/athena/sdk"
 )
 
+// program is what is executed: a copy of a plugin's file, and its SHA-256 in hex.
+type program struct{ path, checksum string }
+
 // A process is one run of a plugin. It is never started twice.
 type process struct {
+	program   program
+	limits    Limits
 	child     *child
 	client    *goplugin.Client
 	socketDir string
@@ -27,7 +32,12 @@ type process struct {
 	manifest  *sdk.Manifest
 	schema    *configSchema
 	started   time.Time
-	served    atomic.Bool // a call succeeded
+	served    atomic.Bool   // a call succeeded
+	retired   atomic.Bool   // it gets no new calls and ends when it has none
+	beats     atomic.Uint64 // heartbeats since the guard looked
+	oomKills  uint64        // of the whole machine, before its start
+
+	prepared map[*Instance]*opened // until it takes over
 
 	lost     chan struct{} // closed when calls cannot reach it any more
 	loseOnce sync.Once
@@ -37,17 +47,21 @@ type process struct {
 // connections to one plugin: one alone bounds what many callers get through.
 const connections = 2
 
-// launch starts the program at path and returns when it can open instances. It ends with
-// ctx or after StartTimeout. Its error says what to do.
-func (h *Host) launch(ctx context.Context, name, path string, l *logs) (*process, *sdk.Error) {
+// launch starts a program of p and returns when it can open instances. It ends with ctx or
+// after StartTimeout. Its error says what to do.
+func (h *Host) launch(ctx context.Context, p *plugin, what program) (*process, *sdk.Error) {
 	ctx, cancel := context.WithTimeout(ctx, h.options.StartTimeout)
 	defer cancel()
-	p := &process{
-		child:   newChild(h.forker, l, path, append(environ(h.options.Env), sdk.LifelineEnv+"=3"), h.lifeline),
-		lost:    make(chan struct{}),
-		started: time.Now(),
+	limits := h.options.limits(p.name)
+	proc := &process{
+		program:  what,
+		limits:   limits,
+		child:    newChild(h.forker, p.logs, what.path, append(environ(h.options.Env, limits), sdk.LifelineEnv+"=3"), h.lifeline, limits),
+		lost:     make(chan struct{}),
+		started:  time.Now(),
+		oomKills: oomKills(),
 	}
-	p.client = goplugin.NewClient(&goplugin.ClientConfig{
+	proc.client = goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  sdk.Handshake,
 		Plugins:          sdk.PluginSet(),
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
@@ -55,24 +69,31 @@ func (h *Host) launch(ctx context.Context, name, path string, l *logs) (*process
 		StartTimeout:     2 * h.options.StartTimeout, // ctx is first
 		Logger:           hclog.NewNullLogger(),
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: h.run.sockets},
-		SyncStdout:       l,
-		SyncStderr:       l,
+		SyncStdout:       p.logs,
+		SyncStderr:       p.logs,
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, socketDir string) (runner.Runner, error) {
-			p.child.cmd.Env = append(p.child.cmd.Env, cmd.Env...)
-			p.socketDir = socketDir
-			return p.child, nil
+			proc.child.cmd.Env = append(proc.child.cmd.Env, cmd.Env...)
+			proc.socketDir = socketDir
+			return proc.child, nil
 		},
 	})
-	stop := context.AfterFunc(ctx, p.child.kill)
-	err := p.connect(ctx, name)
+	stop := context.AfterFunc(ctx, proc.child.kill)
+	err := proc.connect(ctx, p.name)
+	if err == nil {
+		p.mu.Lock()
+		level := p.level
+		p.mu.Unlock()
+		err = proc.remote.SetLogLevel(ctx, level.String())
+	}
 	if stop() && err == nil {
-		return p, nil
+		h.goes(func() { p.guard(proc) })
+		return proc, nil
 	}
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
-	p.destroy()
-	return nil, p.startError(name, h.options.StartTimeout, err)
+	proc.destroy()
+	return nil, proc.startError(p.name, h.options.StartTimeout, err)
 }
 
 // connect forks, shakes hands, dials and asks the plugin who it is.
@@ -119,6 +140,16 @@ func (p *process) lose(why string) {
 		p.why = why
 		close(p.lost)
 	})
+}
+
+// over reports whether it gets no new calls.
+func (p *process) over() bool {
+	select {
+	case <-p.lost:
+		return true
+	default:
+		return p.retired.Load()
+	}
 }
 
 // stop asks the process to end, kills it and its group after grace, and frees everything.

@@ -55,6 +55,7 @@ type child struct {
 	forker *forker
 	logs   *logs
 	cmd    *exec.Cmd
+	limits Limits
 
 	stdout, stderr *os.File       // our ends
 	handshake      *io.PipeReader // the first line of stdout
@@ -76,8 +77,8 @@ var _ runner.Runner = (*child)(nil)
 // left its group holds it open.
 const drainOutput = 200 * time.Millisecond
 
-func newChild(f *forker, l *logs, path string, env []string, lifeline *os.File) *child {
-	return &child{forker: f, logs: l, firstLog: l.mark(), exited: make(chan struct{}), cmd: &exec.Cmd{
+func newChild(f *forker, l *logs, path string, env []string, lifeline *os.File, limits Limits) *child {
+	return &child{forker: f, logs: l, limits: limits, firstLog: l.mark(), exited: make(chan struct{}), cmd: &exec.Cmd{
 		Path: path, Args: []string{path}, Env: env,
 		ExtraFiles:  []*os.File{lifeline}, // descriptor 3
 		SysProcAttr: sysProcAttr(),
@@ -103,11 +104,14 @@ func (c *child) Start(context.Context) error {
 		stderr.Close()
 		return err
 	}
+	if err := c.limits.apply(c.cmd.Process.Pid); err != nil {
+		c.logs.add([]byte("its limits could not be set: " + err.Error()))
+	}
 	c.stdout, c.stderr = stdout, stderr
 	var handshake *io.PipeWriter
 	c.handshake, handshake = io.Pipe()
 	c.readers.Go(func() { c.readStdout(handshake) })
-	c.readers.Go(func() { c.logs.readFrom(stderr) })
+	c.readers.Go(func() { c.logs.copyFrom(stderr) })
 	c.mu.Lock()
 	c.pid = c.cmd.Process.Pid
 	if c.killed { // while it was being forked
@@ -122,7 +126,7 @@ func (c *child) Start(context.Context) error {
 // sees the end of both outputs early lets it wait for the process alone.
 func (c *child) readStdout(handshake *io.PipeWriter) {
 	first := true
-	readLines(c.stdout, func(line []byte) {
+	readLines(&throttle{logs: c.logs, r: c.stdout, buffer: make([]byte, keptTail)}, func(line []byte) {
 		if !first {
 			c.logs.add(line)
 			return

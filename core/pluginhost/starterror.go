@@ -25,7 +25,8 @@ func (p *process) startError(name string, timeout time.Duration, err error) *sdk
 	if p.child.ID() == "" {
 		return unavailable("plugin_start_failed", message+forkError(p.child.cmd.Path, err))
 	}
-	exit := p.child.exit(p.started, "it did not start")
+	p.lose("it did not start")
+	exit := p.child.exit(p)
 	line := p.child.logs.secrets.clean(p.child.firstLine)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):

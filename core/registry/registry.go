@@ -104,6 +104,7 @@ func Open(ctx context.Context, definitions []Definition, o Options) *Registry {
 func (r *Registry) keepTrying(ctx context.Context, c *Client, tried func()) {
 	pause := time.Second
 	for attempt := 1; ; attempt++ {
+		changed := r.options.Host.Changed()
 		instance, err := r.options.Host.Open(ctx, c.Backend, c.Name, c.Config)
 		if err == nil {
 			c.opened.Store(&opened{instance, resilience.New(c.Name, r.options.Policy, instance.Execute,
@@ -136,8 +137,10 @@ func (r *Registry) keepTrying(ctx context.Context, c *Client, tried func()) {
 		case <-ctx.Done():
 			return
 		case <-time.After(pause/2 + rand.N(pause/2)):
+			pause = min(2*pause, 15*time.Second)
+		case <-changed: // a plugin came, or may start again
+			pause = time.Second
 		}
-		pause = min(2*pause, 15*time.Second)
 	}
 }
 

@@ -1789,6 +1789,86 @@ func (*DrainResponse) Descriptor() ([]byte, []int) {
 	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{13}
 }
 
+type SetLogLevelRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Level         string                 `protobuf:"bytes,1,opt,name=level,proto3" json:"level,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetLogLevelRequest) Reset() {
+	*x = SetLogLevelRequest{}
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetLogLevelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetLogLevelRequest) ProtoMessage() {}
+
+func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetLogLevelRequest.ProtoReflect.Descriptor instead.
+func (*SetLogLevelRequest) Descriptor() ([]byte, []int) {
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *SetLogLevelRequest) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+type SetLogLevelResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetLogLevelResponse) Reset() {
+	*x = SetLogLevelResponse{}
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetLogLevelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetLogLevelResponse) ProtoMessage() {}
+
+func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetLogLevelResponse.ProtoReflect.Descriptor instead.
+func (*SetLogLevelResponse) Descriptor() ([]byte, []int) {
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{15}
+}
+
 type CancelRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1798,7 +1878,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[14]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1810,7 +1890,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[14]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1823,7 +1903,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{14}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CancelRequest) GetId() uint64 {
@@ -1841,7 +1921,7 @@ type CancelResponse struct {
 
 func (x *CancelResponse) Reset() {
 	*x = CancelResponse{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[15]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1853,7 +1933,7 @@ func (x *CancelResponse) String() string {
 func (*CancelResponse) ProtoMessage() {}
 
 func (x *CancelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[15]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1866,7 +1946,7 @@ func (x *CancelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponse) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{15}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{17}
 }
 
 type PingRequest struct {
@@ -1879,7 +1959,7 @@ type PingRequest struct {
 
 func (x *PingRequest) Reset() {
 	*x = PingRequest{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[16]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1891,7 +1971,7 @@ func (x *PingRequest) String() string {
 func (*PingRequest) ProtoMessage() {}
 
 func (x *PingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[16]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1904,7 +1984,7 @@ func (x *PingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingRequest.ProtoReflect.Descriptor instead.
 func (*PingRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{16}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PingRequest) GetInstance() string {
@@ -1930,7 +2010,7 @@ type PingResponse struct {
 
 func (x *PingResponse) Reset() {
 	*x = PingResponse{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[17]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1942,7 +2022,7 @@ func (x *PingResponse) String() string {
 func (*PingResponse) ProtoMessage() {}
 
 func (x *PingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[17]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1955,7 +2035,7 @@ func (x *PingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingResponse.ProtoReflect.Descriptor instead.
 func (*PingResponse) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{17}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PingResponse) GetError() *Error {
@@ -1978,7 +2058,7 @@ type IntrospectRequest struct {
 
 func (x *IntrospectRequest) Reset() {
 	*x = IntrospectRequest{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[18]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1990,7 +2070,7 @@ func (x *IntrospectRequest) String() string {
 func (*IntrospectRequest) ProtoMessage() {}
 
 func (x *IntrospectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[18]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2003,7 +2083,7 @@ func (x *IntrospectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntrospectRequest.ProtoReflect.Descriptor instead.
 func (*IntrospectRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{18}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *IntrospectRequest) GetInstance() string {
@@ -2054,7 +2134,7 @@ type SchemaBatch struct {
 
 func (x *SchemaBatch) Reset() {
 	*x = SchemaBatch{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[19]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2066,7 +2146,7 @@ func (x *SchemaBatch) String() string {
 func (*SchemaBatch) ProtoMessage() {}
 
 func (x *SchemaBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[19]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2079,7 +2159,7 @@ func (x *SchemaBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchemaBatch.ProtoReflect.Descriptor instead.
 func (*SchemaBatch) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{19}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SchemaBatch) GetVersion() string {
@@ -2137,7 +2217,7 @@ type SchemaTable struct {
 
 func (x *SchemaTable) Reset() {
 	*x = SchemaTable{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[20]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2149,7 +2229,7 @@ func (x *SchemaTable) String() string {
 func (*SchemaTable) ProtoMessage() {}
 
 func (x *SchemaTable) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[20]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2162,7 +2242,7 @@ func (x *SchemaTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchemaTable.ProtoReflect.Descriptor instead.
 func (*SchemaTable) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{20}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SchemaTable) GetSchema() string {
@@ -2265,7 +2345,7 @@ type SchemaColumn struct {
 
 func (x *SchemaColumn) Reset() {
 	*x = SchemaColumn{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[21]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2277,7 +2357,7 @@ func (x *SchemaColumn) String() string {
 func (*SchemaColumn) ProtoMessage() {}
 
 func (x *SchemaColumn) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[21]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2290,7 +2370,7 @@ func (x *SchemaColumn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchemaColumn.ProtoReflect.Descriptor instead.
 func (*SchemaColumn) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{21}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SchemaColumn) GetName() string {
@@ -2358,7 +2438,7 @@ type SchemaKey struct {
 
 func (x *SchemaKey) Reset() {
 	*x = SchemaKey{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[22]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2370,7 +2450,7 @@ func (x *SchemaKey) String() string {
 func (*SchemaKey) ProtoMessage() {}
 
 func (x *SchemaKey) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[22]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2383,7 +2463,7 @@ func (x *SchemaKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchemaKey.ProtoReflect.Descriptor instead.
 func (*SchemaKey) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{22}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SchemaKey) GetColumns() []string {
@@ -2406,7 +2486,7 @@ type SchemaForeignKey struct {
 
 func (x *SchemaForeignKey) Reset() {
 	*x = SchemaForeignKey{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[23]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2418,7 +2498,7 @@ func (x *SchemaForeignKey) String() string {
 func (*SchemaForeignKey) ProtoMessage() {}
 
 func (x *SchemaForeignKey) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[23]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2431,7 +2511,7 @@ func (x *SchemaForeignKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchemaForeignKey.ProtoReflect.Descriptor instead.
 func (*SchemaForeignKey) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{23}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SchemaForeignKey) GetName() string {
@@ -2483,7 +2563,7 @@ type SchemaFunction struct {
 
 func (x *SchemaFunction) Reset() {
 	*x = SchemaFunction{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[24]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2495,7 +2575,7 @@ func (x *SchemaFunction) String() string {
 func (*SchemaFunction) ProtoMessage() {}
 
 func (x *SchemaFunction) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[24]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2508,7 +2588,7 @@ func (x *SchemaFunction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchemaFunction.ProtoReflect.Descriptor instead.
 func (*SchemaFunction) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{24}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SchemaFunction) GetSchema() string {
@@ -2565,7 +2645,7 @@ type SchemaParam struct {
 
 func (x *SchemaParam) Reset() {
 	*x = SchemaParam{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[25]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2577,7 +2657,7 @@ func (x *SchemaParam) String() string {
 func (*SchemaParam) ProtoMessage() {}
 
 func (x *SchemaParam) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[25]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2590,7 +2670,7 @@ func (x *SchemaParam) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchemaParam.ProtoReflect.Descriptor instead.
 func (*SchemaParam) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{25}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SchemaParam) GetName() string {
@@ -2634,7 +2714,7 @@ type SchemaReturns struct {
 
 func (x *SchemaReturns) Reset() {
 	*x = SchemaReturns{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[26]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2646,7 +2726,7 @@ func (x *SchemaReturns) String() string {
 func (*SchemaReturns) ProtoMessage() {}
 
 func (x *SchemaReturns) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[26]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2659,7 +2739,7 @@ func (x *SchemaReturns) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchemaReturns.ProtoReflect.Descriptor instead.
 func (*SchemaReturns) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{26}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SchemaReturns) GetSet() bool {
@@ -2711,7 +2791,7 @@ type SchemaType struct {
 
 func (x *SchemaType) Reset() {
 	*x = SchemaType{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[27]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2723,7 +2803,7 @@ func (x *SchemaType) String() string {
 func (*SchemaType) ProtoMessage() {}
 
 func (x *SchemaType) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[27]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2736,7 +2816,7 @@ func (x *SchemaType) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchemaType.ProtoReflect.Descriptor instead.
 func (*SchemaType) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{27}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SchemaType) GetSchema() string {
@@ -2794,7 +2874,7 @@ type CallOrPart struct {
 
 func (x *CallOrPart) Reset() {
 	*x = CallOrPart{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[28]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2806,7 +2886,7 @@ func (x *CallOrPart) String() string {
 func (*CallOrPart) ProtoMessage() {}
 
 func (x *CallOrPart) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[28]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2819,7 +2899,7 @@ func (x *CallOrPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallOrPart.ProtoReflect.Descriptor instead.
 func (*CallOrPart) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{28}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CallOrPart) GetMessage() isCallOrPart_Message {
@@ -2874,7 +2954,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[29]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2886,7 +2966,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[29]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2899,7 +2979,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{29}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Part) GetLast() bool {
@@ -2937,7 +3017,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[30]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2949,7 +3029,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[30]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2962,7 +3042,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{30}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Call) GetId() uint64 {
@@ -3066,7 +3146,7 @@ type Pair struct {
 
 func (x *Pair) Reset() {
 	*x = Pair{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[31]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3078,7 +3158,7 @@ func (x *Pair) String() string {
 func (*Pair) ProtoMessage() {}
 
 func (x *Pair) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[31]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3091,7 +3171,7 @@ func (x *Pair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pair.ProtoReflect.Descriptor instead.
 func (*Pair) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{31}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Pair) GetName() string {
@@ -3122,7 +3202,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[32]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3134,7 +3214,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[32]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3147,7 +3227,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{32}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Session) GetRole() string {
@@ -3205,7 +3285,7 @@ type Tx struct {
 
 func (x *Tx) Reset() {
 	*x = Tx{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[33]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3217,7 +3297,7 @@ func (x *Tx) String() string {
 func (*Tx) ProtoMessage() {}
 
 func (x *Tx) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[33]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3230,7 +3310,7 @@ func (x *Tx) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tx.ProtoReflect.Descriptor instead.
 func (*Tx) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{33}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Tx) GetSingle() bool {
@@ -3279,7 +3359,7 @@ type Expect struct {
 
 func (x *Expect) Reset() {
 	*x = Expect{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[34]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3291,7 +3371,7 @@ func (x *Expect) String() string {
 func (*Expect) ProtoMessage() {}
 
 func (x *Expect) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[34]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3304,7 +3384,7 @@ func (x *Expect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expect.ProtoReflect.Descriptor instead.
 func (*Expect) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{34}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Expect) GetExactlyOne() bool {
@@ -3344,7 +3424,7 @@ type ResultOptions struct {
 
 func (x *ResultOptions) Reset() {
 	*x = ResultOptions{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[35]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3356,7 +3436,7 @@ func (x *ResultOptions) String() string {
 func (*ResultOptions) ProtoMessage() {}
 
 func (x *ResultOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[35]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3369,7 +3449,7 @@ func (x *ResultOptions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResultOptions.ProtoReflect.Descriptor instead.
 func (*ResultOptions) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{35}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ResultOptions) GetFormat() Format {
@@ -3455,7 +3535,7 @@ type Statement struct {
 
 func (x *Statement) Reset() {
 	*x = Statement{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[36]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3467,7 +3547,7 @@ func (x *Statement) String() string {
 func (*Statement) ProtoMessage() {}
 
 func (x *Statement) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[36]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3480,7 +3560,7 @@ func (x *Statement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Statement.ProtoReflect.Descriptor instead.
 func (*Statement) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{36}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Statement) GetVerb() Verb {
@@ -3626,7 +3706,7 @@ type Table struct {
 
 func (x *Table) Reset() {
 	*x = Table{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[37]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3638,7 +3718,7 @@ func (x *Table) String() string {
 func (*Table) ProtoMessage() {}
 
 func (x *Table) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[37]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3651,7 +3731,7 @@ func (x *Table) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Table.ProtoReflect.Descriptor instead.
 func (*Table) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{37}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Table) GetSchema() string {
@@ -3680,7 +3760,7 @@ type Selection struct {
 
 func (x *Selection) Reset() {
 	*x = Selection{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[38]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3692,7 +3772,7 @@ func (x *Selection) String() string {
 func (*Selection) ProtoMessage() {}
 
 func (x *Selection) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[38]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3705,7 +3785,7 @@ func (x *Selection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Selection.ProtoReflect.Descriptor instead.
 func (*Selection) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{38}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Selection) GetItems() []*Item {
@@ -3751,7 +3831,7 @@ type Item struct {
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[39]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3763,7 +3843,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[39]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3776,7 +3856,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{39}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Item) GetKind() ItemKind {
@@ -3838,7 +3918,7 @@ type Column struct {
 
 func (x *Column) Reset() {
 	*x = Column{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[40]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3850,7 +3930,7 @@ func (x *Column) String() string {
 func (*Column) ProtoMessage() {}
 
 func (x *Column) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[40]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3863,7 +3943,7 @@ func (x *Column) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Column.ProtoReflect.Descriptor instead.
 func (*Column) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{40}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Column) GetName() string {
@@ -3892,7 +3972,7 @@ type PathStep struct {
 
 func (x *PathStep) Reset() {
 	*x = PathStep{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[41]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3904,7 +3984,7 @@ func (x *PathStep) String() string {
 func (*PathStep) ProtoMessage() {}
 
 func (x *PathStep) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[41]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3917,7 +3997,7 @@ func (x *PathStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathStep.ProtoReflect.Descriptor instead.
 func (*PathStep) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{41}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *PathStep) GetKey() string {
@@ -3966,7 +4046,7 @@ type Relation struct {
 
 func (x *Relation) Reset() {
 	*x = Relation{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[42]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3978,7 +4058,7 @@ func (x *Relation) String() string {
 func (*Relation) ProtoMessage() {}
 
 func (x *Relation) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[42]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3991,7 +4071,7 @@ func (x *Relation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Relation.ProtoReflect.Descriptor instead.
 func (*Relation) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{42}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Relation) GetTarget() string {
@@ -4074,7 +4154,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[43]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4086,7 +4166,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[43]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4099,7 +4179,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{43}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Bucket) GetColumn() *Column {
@@ -4135,7 +4215,7 @@ type Filter struct {
 
 func (x *Filter) Reset() {
 	*x = Filter{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[44]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4147,7 +4227,7 @@ func (x *Filter) String() string {
 func (*Filter) ProtoMessage() {}
 
 func (x *Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[44]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4160,7 +4240,7 @@ func (x *Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Filter.ProtoReflect.Descriptor instead.
 func (*Filter) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{44}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Filter) GetKind() FilterKind {
@@ -4250,7 +4330,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[45]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4262,7 +4342,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[45]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4275,7 +4355,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{45}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Value) GetHint() ValueHint {
@@ -4304,7 +4384,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[46]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4316,7 +4396,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[46]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4329,7 +4409,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{46}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Order) GetColumn() *Column {
@@ -4372,7 +4452,7 @@ type Rowset struct {
 
 func (x *Rowset) Reset() {
 	*x = Rowset{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[47]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4384,7 +4464,7 @@ func (x *Rowset) String() string {
 func (*Rowset) ProtoMessage() {}
 
 func (x *Rowset) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[47]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4397,7 +4477,7 @@ func (x *Rowset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rowset.ProtoReflect.Descriptor instead.
 func (*Rowset) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{47}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Rowset) GetFormat() RowsetFormat {
@@ -4438,7 +4518,7 @@ type SetItem struct {
 
 func (x *SetItem) Reset() {
 	*x = SetItem{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[48]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4450,7 +4530,7 @@ func (x *SetItem) String() string {
 func (*SetItem) ProtoMessage() {}
 
 func (x *SetItem) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[48]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4463,7 +4543,7 @@ func (x *SetItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetItem.ProtoReflect.Descriptor instead.
 func (*SetItem) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{48}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *SetItem) GetColumn() string {
@@ -4493,7 +4573,7 @@ type OnConflict struct {
 
 func (x *OnConflict) Reset() {
 	*x = OnConflict{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[49]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4505,7 +4585,7 @@ func (x *OnConflict) String() string {
 func (*OnConflict) ProtoMessage() {}
 
 func (x *OnConflict) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[49]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4518,7 +4598,7 @@ func (x *OnConflict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OnConflict.ProtoReflect.Descriptor instead.
 func (*OnConflict) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{49}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *OnConflict) GetColumns() []string {
@@ -4571,7 +4651,7 @@ type FunctionCall struct {
 
 func (x *FunctionCall) Reset() {
 	*x = FunctionCall{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[50]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4583,7 +4663,7 @@ func (x *FunctionCall) String() string {
 func (*FunctionCall) ProtoMessage() {}
 
 func (x *FunctionCall) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[50]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4596,7 +4676,7 @@ func (x *FunctionCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FunctionCall.ProtoReflect.Descriptor instead.
 func (*FunctionCall) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{50}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *FunctionCall) GetSchema() string {
@@ -4660,7 +4740,7 @@ type SQLText struct {
 
 func (x *SQLText) Reset() {
 	*x = SQLText{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[51]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4672,7 +4752,7 @@ func (x *SQLText) String() string {
 func (*SQLText) ProtoMessage() {}
 
 func (x *SQLText) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[51]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4685,7 +4765,7 @@ func (x *SQLText) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SQLText.ProtoReflect.Descriptor instead.
 func (*SQLText) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{51}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SQLText) GetText() string {
@@ -4726,7 +4806,7 @@ type Explain struct {
 
 func (x *Explain) Reset() {
 	*x = Explain{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[52]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4738,7 +4818,7 @@ func (x *Explain) String() string {
 func (*Explain) ProtoMessage() {}
 
 func (x *Explain) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[52]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4751,7 +4831,7 @@ func (x *Explain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Explain.ProtoReflect.Descriptor instead.
 func (*Explain) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{52}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Explain) GetFormat() string {
@@ -4784,7 +4864,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[53]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4796,7 +4876,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[53]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4809,7 +4889,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{53}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Chunk) GetStatement() int64 {
@@ -4864,7 +4944,7 @@ type ColumnInfo struct {
 
 func (x *ColumnInfo) Reset() {
 	*x = ColumnInfo{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[54]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4876,7 +4956,7 @@ func (x *ColumnInfo) String() string {
 func (*ColumnInfo) ProtoMessage() {}
 
 func (x *ColumnInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[54]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4889,7 +4969,7 @@ func (x *ColumnInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ColumnInfo.ProtoReflect.Descriptor instead.
 func (*ColumnInfo) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{54}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ColumnInfo) GetName() string {
@@ -4921,7 +5001,7 @@ type Head struct {
 
 func (x *Head) Reset() {
 	*x = Head{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[55]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4933,7 +5013,7 @@ func (x *Head) String() string {
 func (*Head) ProtoMessage() {}
 
 func (x *Head) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[55]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4946,7 +5026,7 @@ func (x *Head) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Head.ProtoReflect.Descriptor instead.
 func (*Head) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{55}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Head) GetStatement() int64 {
@@ -5018,7 +5098,7 @@ type Tail struct {
 
 func (x *Tail) Reset() {
 	*x = Tail{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[56]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5030,7 +5110,7 @@ func (x *Tail) String() string {
 func (*Tail) ProtoMessage() {}
 
 func (x *Tail) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[56]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5043,7 +5123,7 @@ func (x *Tail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tail.ProtoReflect.Descriptor instead.
 func (*Tail) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{56}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Tail) GetStatement() int64 {
@@ -5140,7 +5220,7 @@ type Timing struct {
 
 func (x *Timing) Reset() {
 	*x = Timing{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[57]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5152,7 +5232,7 @@ func (x *Timing) String() string {
 func (*Timing) ProtoMessage() {}
 
 func (x *Timing) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[57]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5165,7 +5245,7 @@ func (x *Timing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timing.ProtoReflect.Descriptor instead.
 func (*Timing) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{57}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Timing) GetName() string {
@@ -5207,7 +5287,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[58]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5219,7 +5299,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[58]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5232,7 +5312,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{58}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Error) GetKind() Kind {
@@ -5424,7 +5504,10 @@ const file_sdk_pluginpb_plugin_proto_rawDesc = "" +
 	"\x06labels\x18\x06 \x03(\v2\x16.athena.plugin.v1.PairR\x06labels\x12\x14\n" +
 	"\x05value\x18\a \x01(\x01R\x05value\"\x0e\n" +
 	"\fDrainRequest\"\x0f\n" +
-	"\rDrainResponse\"\x1f\n" +
+	"\rDrainResponse\"*\n" +
+	"\x12SetLogLevelRequest\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\tR\x05level\"\x15\n" +
+	"\x13SetLogLevelResponse\"\x1f\n" +
 	"\rCancelRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\x10\n" +
 	"\x0eCancelResponse\"I\n" +
@@ -5880,14 +5963,15 @@ const file_sdk_pluginpb_plugin_proto_rawDesc = "" +
 	"\bExecuted\x12\x14\n" +
 	"\x10EXECUTED_UNKNOWN\x10\x00\x12\x0f\n" +
 	"\vEXECUTED_NO\x10\x01\x12\x10\n" +
-	"\fEXECUTED_YES\x10\x022\x8b\x04\n" +
+	"\fEXECUTED_YES\x10\x022\xe7\x04\n" +
 	"\x06Plugin\x12I\n" +
 	"\bDescribe\x12!.athena.plugin.v1.DescribeRequest\x1a\x1a.athena.plugin.v1.Manifest\x12]\n" +
 	"\fOpenInstance\x12%.athena.plugin.v1.OpenInstanceRequest\x1a&.athena.plugin.v1.OpenInstanceResponse\x12`\n" +
 	"\rCloseInstance\x12&.athena.plugin.v1.CloseInstanceRequest\x1a'.athena.plugin.v1.CloseInstanceResponse\x12F\n" +
 	"\x05Watch\x12\x1e.athena.plugin.v1.WatchRequest\x1a\x1b.athena.plugin.v1.Heartbeat0\x01\x12c\n" +
 	"\x0eCollectMetrics\x12'.athena.plugin.v1.CollectMetricsRequest\x1a(.athena.plugin.v1.CollectMetricsResponse\x12H\n" +
-	"\x05Drain\x12\x1e.athena.plugin.v1.DrainRequest\x1a\x1f.athena.plugin.v1.DrainResponse2\xb7\x02\n" +
+	"\x05Drain\x12\x1e.athena.plugin.v1.DrainRequest\x1a\x1f.athena.plugin.v1.DrainResponse\x12Z\n" +
+	"\vSetLogLevel\x12$.athena.plugin.v1.SetLogLevelRequest\x1a%.athena.plugin.v1.SetLogLevelResponse2\xb7\x02\n" +
 	"\aBackend\x12D\n" +
 	"\aSession\x12\x1c.athena.plugin.v1.CallOrPart\x1a\x17.athena.plugin.v1.Chunk(\x010\x01\x12K\n" +
 	"\x06Cancel\x12\x1f.athena.plugin.v1.CancelRequest\x1a .athena.plugin.v1.CancelResponse\x12E\n" +
@@ -5908,7 +5992,7 @@ func file_sdk_pluginpb_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_sdk_pluginpb_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 18)
-var file_sdk_pluginpb_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
+var file_sdk_pluginpb_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
 var file_sdk_pluginpb_plugin_proto_goTypes = []any{
 	(Verb)(0),                      // 0: athena.plugin.v1.Verb
 	(Isolation)(0),                 // 1: athena.plugin.v1.Isolation
@@ -5942,134 +6026,136 @@ var file_sdk_pluginpb_plugin_proto_goTypes = []any{
 	(*Metric)(nil),                 // 29: athena.plugin.v1.Metric
 	(*DrainRequest)(nil),           // 30: athena.plugin.v1.DrainRequest
 	(*DrainResponse)(nil),          // 31: athena.plugin.v1.DrainResponse
-	(*CancelRequest)(nil),          // 32: athena.plugin.v1.CancelRequest
-	(*CancelResponse)(nil),         // 33: athena.plugin.v1.CancelResponse
-	(*PingRequest)(nil),            // 34: athena.plugin.v1.PingRequest
-	(*PingResponse)(nil),           // 35: athena.plugin.v1.PingResponse
-	(*IntrospectRequest)(nil),      // 36: athena.plugin.v1.IntrospectRequest
-	(*SchemaBatch)(nil),            // 37: athena.plugin.v1.SchemaBatch
-	(*SchemaTable)(nil),            // 38: athena.plugin.v1.SchemaTable
-	(*SchemaColumn)(nil),           // 39: athena.plugin.v1.SchemaColumn
-	(*SchemaKey)(nil),              // 40: athena.plugin.v1.SchemaKey
-	(*SchemaForeignKey)(nil),       // 41: athena.plugin.v1.SchemaForeignKey
-	(*SchemaFunction)(nil),         // 42: athena.plugin.v1.SchemaFunction
-	(*SchemaParam)(nil),            // 43: athena.plugin.v1.SchemaParam
-	(*SchemaReturns)(nil),          // 44: athena.plugin.v1.SchemaReturns
-	(*SchemaType)(nil),             // 45: athena.plugin.v1.SchemaType
-	(*CallOrPart)(nil),             // 46: athena.plugin.v1.CallOrPart
-	(*Part)(nil),                   // 47: athena.plugin.v1.Part
-	(*Call)(nil),                   // 48: athena.plugin.v1.Call
-	(*Pair)(nil),                   // 49: athena.plugin.v1.Pair
-	(*Session)(nil),                // 50: athena.plugin.v1.Session
-	(*Tx)(nil),                     // 51: athena.plugin.v1.Tx
-	(*Expect)(nil),                 // 52: athena.plugin.v1.Expect
-	(*ResultOptions)(nil),          // 53: athena.plugin.v1.ResultOptions
-	(*Statement)(nil),              // 54: athena.plugin.v1.Statement
-	(*Table)(nil),                  // 55: athena.plugin.v1.Table
-	(*Selection)(nil),              // 56: athena.plugin.v1.Selection
-	(*Item)(nil),                   // 57: athena.plugin.v1.Item
-	(*Column)(nil),                 // 58: athena.plugin.v1.Column
-	(*PathStep)(nil),               // 59: athena.plugin.v1.PathStep
-	(*Relation)(nil),               // 60: athena.plugin.v1.Relation
-	(*Bucket)(nil),                 // 61: athena.plugin.v1.Bucket
-	(*Filter)(nil),                 // 62: athena.plugin.v1.Filter
-	(*Value)(nil),                  // 63: athena.plugin.v1.Value
-	(*Order)(nil),                  // 64: athena.plugin.v1.Order
-	(*Rowset)(nil),                 // 65: athena.plugin.v1.Rowset
-	(*SetItem)(nil),                // 66: athena.plugin.v1.SetItem
-	(*OnConflict)(nil),             // 67: athena.plugin.v1.OnConflict
-	(*FunctionCall)(nil),           // 68: athena.plugin.v1.FunctionCall
-	(*SQLText)(nil),                // 69: athena.plugin.v1.SQLText
-	(*Explain)(nil),                // 70: athena.plugin.v1.Explain
-	(*Chunk)(nil),                  // 71: athena.plugin.v1.Chunk
-	(*ColumnInfo)(nil),             // 72: athena.plugin.v1.ColumnInfo
-	(*Head)(nil),                   // 73: athena.plugin.v1.Head
-	(*Tail)(nil),                   // 74: athena.plugin.v1.Tail
-	(*Timing)(nil),                 // 75: athena.plugin.v1.Timing
-	(*Error)(nil),                  // 76: athena.plugin.v1.Error
+	(*SetLogLevelRequest)(nil),     // 32: athena.plugin.v1.SetLogLevelRequest
+	(*SetLogLevelResponse)(nil),    // 33: athena.plugin.v1.SetLogLevelResponse
+	(*CancelRequest)(nil),          // 34: athena.plugin.v1.CancelRequest
+	(*CancelResponse)(nil),         // 35: athena.plugin.v1.CancelResponse
+	(*PingRequest)(nil),            // 36: athena.plugin.v1.PingRequest
+	(*PingResponse)(nil),           // 37: athena.plugin.v1.PingResponse
+	(*IntrospectRequest)(nil),      // 38: athena.plugin.v1.IntrospectRequest
+	(*SchemaBatch)(nil),            // 39: athena.plugin.v1.SchemaBatch
+	(*SchemaTable)(nil),            // 40: athena.plugin.v1.SchemaTable
+	(*SchemaColumn)(nil),           // 41: athena.plugin.v1.SchemaColumn
+	(*SchemaKey)(nil),              // 42: athena.plugin.v1.SchemaKey
+	(*SchemaForeignKey)(nil),       // 43: athena.plugin.v1.SchemaForeignKey
+	(*SchemaFunction)(nil),         // 44: athena.plugin.v1.SchemaFunction
+	(*SchemaParam)(nil),            // 45: athena.plugin.v1.SchemaParam
+	(*SchemaReturns)(nil),          // 46: athena.plugin.v1.SchemaReturns
+	(*SchemaType)(nil),             // 47: athena.plugin.v1.SchemaType
+	(*CallOrPart)(nil),             // 48: athena.plugin.v1.CallOrPart
+	(*Part)(nil),                   // 49: athena.plugin.v1.Part
+	(*Call)(nil),                   // 50: athena.plugin.v1.Call
+	(*Pair)(nil),                   // 51: athena.plugin.v1.Pair
+	(*Session)(nil),                // 52: athena.plugin.v1.Session
+	(*Tx)(nil),                     // 53: athena.plugin.v1.Tx
+	(*Expect)(nil),                 // 54: athena.plugin.v1.Expect
+	(*ResultOptions)(nil),          // 55: athena.plugin.v1.ResultOptions
+	(*Statement)(nil),              // 56: athena.plugin.v1.Statement
+	(*Table)(nil),                  // 57: athena.plugin.v1.Table
+	(*Selection)(nil),              // 58: athena.plugin.v1.Selection
+	(*Item)(nil),                   // 59: athena.plugin.v1.Item
+	(*Column)(nil),                 // 60: athena.plugin.v1.Column
+	(*PathStep)(nil),               // 61: athena.plugin.v1.PathStep
+	(*Relation)(nil),               // 62: athena.plugin.v1.Relation
+	(*Bucket)(nil),                 // 63: athena.plugin.v1.Bucket
+	(*Filter)(nil),                 // 64: athena.plugin.v1.Filter
+	(*Value)(nil),                  // 65: athena.plugin.v1.Value
+	(*Order)(nil),                  // 66: athena.plugin.v1.Order
+	(*Rowset)(nil),                 // 67: athena.plugin.v1.Rowset
+	(*SetItem)(nil),                // 68: athena.plugin.v1.SetItem
+	(*OnConflict)(nil),             // 69: athena.plugin.v1.OnConflict
+	(*FunctionCall)(nil),           // 70: athena.plugin.v1.FunctionCall
+	(*SQLText)(nil),                // 71: athena.plugin.v1.SQLText
+	(*Explain)(nil),                // 72: athena.plugin.v1.Explain
+	(*Chunk)(nil),                  // 73: athena.plugin.v1.Chunk
+	(*ColumnInfo)(nil),             // 74: athena.plugin.v1.ColumnInfo
+	(*Head)(nil),                   // 75: athena.plugin.v1.Head
+	(*Tail)(nil),                   // 76: athena.plugin.v1.Tail
+	(*Timing)(nil),                 // 77: athena.plugin.v1.Timing
+	(*Error)(nil),                  // 78: athena.plugin.v1.Error
 }
 var file_sdk_pluginpb_plugin_proto_depIdxs = []int32{
 	20, // 0: athena.plugin.v1.Manifest.capabilities:type_name -> athena.plugin.v1.Capabilities
 	0,  // 1: athena.plugin.v1.Capabilities.verbs:type_name -> athena.plugin.v1.Verb
 	20, // 2: athena.plugin.v1.OpenInstanceResponse.capabilities:type_name -> athena.plugin.v1.Capabilities
-	76, // 3: athena.plugin.v1.OpenInstanceResponse.error:type_name -> athena.plugin.v1.Error
-	76, // 4: athena.plugin.v1.CloseInstanceResponse.error:type_name -> athena.plugin.v1.Error
+	78, // 3: athena.plugin.v1.OpenInstanceResponse.error:type_name -> athena.plugin.v1.Error
+	78, // 4: athena.plugin.v1.CloseInstanceResponse.error:type_name -> athena.plugin.v1.Error
 	29, // 5: athena.plugin.v1.CollectMetricsResponse.metrics:type_name -> athena.plugin.v1.Metric
-	49, // 6: athena.plugin.v1.Metric.labels:type_name -> athena.plugin.v1.Pair
-	76, // 7: athena.plugin.v1.PingResponse.error:type_name -> athena.plugin.v1.Error
-	55, // 8: athena.plugin.v1.IntrospectRequest.tables:type_name -> athena.plugin.v1.Table
-	38, // 9: athena.plugin.v1.SchemaBatch.tables:type_name -> athena.plugin.v1.SchemaTable
-	42, // 10: athena.plugin.v1.SchemaBatch.functions:type_name -> athena.plugin.v1.SchemaFunction
-	45, // 11: athena.plugin.v1.SchemaBatch.types:type_name -> athena.plugin.v1.SchemaType
-	76, // 12: athena.plugin.v1.SchemaBatch.error:type_name -> athena.plugin.v1.Error
-	39, // 13: athena.plugin.v1.SchemaTable.columns:type_name -> athena.plugin.v1.SchemaColumn
-	40, // 14: athena.plugin.v1.SchemaTable.unique:type_name -> athena.plugin.v1.SchemaKey
-	41, // 15: athena.plugin.v1.SchemaTable.foreign:type_name -> athena.plugin.v1.SchemaForeignKey
-	55, // 16: athena.plugin.v1.SchemaForeignKey.target:type_name -> athena.plugin.v1.Table
-	43, // 17: athena.plugin.v1.SchemaFunction.params:type_name -> athena.plugin.v1.SchemaParam
-	44, // 18: athena.plugin.v1.SchemaFunction.returns:type_name -> athena.plugin.v1.SchemaReturns
-	39, // 19: athena.plugin.v1.SchemaReturns.columns:type_name -> athena.plugin.v1.SchemaColumn
-	55, // 20: athena.plugin.v1.SchemaReturns.table:type_name -> athena.plugin.v1.Table
-	48, // 21: athena.plugin.v1.CallOrPart.call:type_name -> athena.plugin.v1.Call
-	47, // 22: athena.plugin.v1.CallOrPart.part:type_name -> athena.plugin.v1.Part
-	50, // 23: athena.plugin.v1.Call.session:type_name -> athena.plugin.v1.Session
-	51, // 24: athena.plugin.v1.Call.tx:type_name -> athena.plugin.v1.Tx
-	54, // 25: athena.plugin.v1.Call.statements:type_name -> athena.plugin.v1.Statement
-	52, // 26: athena.plugin.v1.Call.expect:type_name -> athena.plugin.v1.Expect
-	53, // 27: athena.plugin.v1.Call.result:type_name -> athena.plugin.v1.ResultOptions
-	49, // 28: athena.plugin.v1.Call.options:type_name -> athena.plugin.v1.Pair
-	49, // 29: athena.plugin.v1.Session.settings:type_name -> athena.plugin.v1.Pair
+	51, // 6: athena.plugin.v1.Metric.labels:type_name -> athena.plugin.v1.Pair
+	78, // 7: athena.plugin.v1.PingResponse.error:type_name -> athena.plugin.v1.Error
+	57, // 8: athena.plugin.v1.IntrospectRequest.tables:type_name -> athena.plugin.v1.Table
+	40, // 9: athena.plugin.v1.SchemaBatch.tables:type_name -> athena.plugin.v1.SchemaTable
+	44, // 10: athena.plugin.v1.SchemaBatch.functions:type_name -> athena.plugin.v1.SchemaFunction
+	47, // 11: athena.plugin.v1.SchemaBatch.types:type_name -> athena.plugin.v1.SchemaType
+	78, // 12: athena.plugin.v1.SchemaBatch.error:type_name -> athena.plugin.v1.Error
+	41, // 13: athena.plugin.v1.SchemaTable.columns:type_name -> athena.plugin.v1.SchemaColumn
+	42, // 14: athena.plugin.v1.SchemaTable.unique:type_name -> athena.plugin.v1.SchemaKey
+	43, // 15: athena.plugin.v1.SchemaTable.foreign:type_name -> athena.plugin.v1.SchemaForeignKey
+	57, // 16: athena.plugin.v1.SchemaForeignKey.target:type_name -> athena.plugin.v1.Table
+	45, // 17: athena.plugin.v1.SchemaFunction.params:type_name -> athena.plugin.v1.SchemaParam
+	46, // 18: athena.plugin.v1.SchemaFunction.returns:type_name -> athena.plugin.v1.SchemaReturns
+	41, // 19: athena.plugin.v1.SchemaReturns.columns:type_name -> athena.plugin.v1.SchemaColumn
+	57, // 20: athena.plugin.v1.SchemaReturns.table:type_name -> athena.plugin.v1.Table
+	50, // 21: athena.plugin.v1.CallOrPart.call:type_name -> athena.plugin.v1.Call
+	49, // 22: athena.plugin.v1.CallOrPart.part:type_name -> athena.plugin.v1.Part
+	52, // 23: athena.plugin.v1.Call.session:type_name -> athena.plugin.v1.Session
+	53, // 24: athena.plugin.v1.Call.tx:type_name -> athena.plugin.v1.Tx
+	56, // 25: athena.plugin.v1.Call.statements:type_name -> athena.plugin.v1.Statement
+	54, // 26: athena.plugin.v1.Call.expect:type_name -> athena.plugin.v1.Expect
+	55, // 27: athena.plugin.v1.Call.result:type_name -> athena.plugin.v1.ResultOptions
+	51, // 28: athena.plugin.v1.Call.options:type_name -> athena.plugin.v1.Pair
+	51, // 29: athena.plugin.v1.Session.settings:type_name -> athena.plugin.v1.Pair
 	1,  // 30: athena.plugin.v1.Tx.isolation:type_name -> athena.plugin.v1.Isolation
-	63, // 31: athena.plugin.v1.Expect.key_equals:type_name -> athena.plugin.v1.Value
+	65, // 31: athena.plugin.v1.Expect.key_equals:type_name -> athena.plugin.v1.Value
 	2,  // 32: athena.plugin.v1.ResultOptions.format:type_name -> athena.plugin.v1.Format
 	3,  // 33: athena.plugin.v1.ResultOptions.naming:type_name -> athena.plugin.v1.Naming
 	0,  // 34: athena.plugin.v1.Statement.verb:type_name -> athena.plugin.v1.Verb
-	55, // 35: athena.plugin.v1.Statement.table:type_name -> athena.plugin.v1.Table
-	56, // 36: athena.plugin.v1.Statement.selection:type_name -> athena.plugin.v1.Selection
-	62, // 37: athena.plugin.v1.Statement.filter:type_name -> athena.plugin.v1.Filter
-	64, // 38: athena.plugin.v1.Statement.order:type_name -> athena.plugin.v1.Order
-	66, // 39: athena.plugin.v1.Statement.set:type_name -> athena.plugin.v1.SetItem
-	67, // 40: athena.plugin.v1.Statement.conflict:type_name -> athena.plugin.v1.OnConflict
-	63, // 41: athena.plugin.v1.Statement.key:type_name -> athena.plugin.v1.Value
+	57, // 35: athena.plugin.v1.Statement.table:type_name -> athena.plugin.v1.Table
+	58, // 36: athena.plugin.v1.Statement.selection:type_name -> athena.plugin.v1.Selection
+	64, // 37: athena.plugin.v1.Statement.filter:type_name -> athena.plugin.v1.Filter
+	66, // 38: athena.plugin.v1.Statement.order:type_name -> athena.plugin.v1.Order
+	68, // 39: athena.plugin.v1.Statement.set:type_name -> athena.plugin.v1.SetItem
+	69, // 40: athena.plugin.v1.Statement.conflict:type_name -> athena.plugin.v1.OnConflict
+	65, // 41: athena.plugin.v1.Statement.key:type_name -> athena.plugin.v1.Value
 	4,  // 42: athena.plugin.v1.Statement.returning:type_name -> athena.plugin.v1.Returning
 	5,  // 43: athena.plugin.v1.Statement.count:type_name -> athena.plugin.v1.CountMode
-	68, // 44: athena.plugin.v1.Statement.function:type_name -> athena.plugin.v1.FunctionCall
-	69, // 45: athena.plugin.v1.Statement.sql:type_name -> athena.plugin.v1.SQLText
-	70, // 46: athena.plugin.v1.Statement.explain:type_name -> athena.plugin.v1.Explain
-	65, // 47: athena.plugin.v1.Statement.rows:type_name -> athena.plugin.v1.Rowset
-	57, // 48: athena.plugin.v1.Selection.items:type_name -> athena.plugin.v1.Item
-	61, // 49: athena.plugin.v1.Selection.bucket:type_name -> athena.plugin.v1.Bucket
+	70, // 44: athena.plugin.v1.Statement.function:type_name -> athena.plugin.v1.FunctionCall
+	71, // 45: athena.plugin.v1.Statement.sql:type_name -> athena.plugin.v1.SQLText
+	72, // 46: athena.plugin.v1.Statement.explain:type_name -> athena.plugin.v1.Explain
+	67, // 47: athena.plugin.v1.Statement.rows:type_name -> athena.plugin.v1.Rowset
+	59, // 48: athena.plugin.v1.Selection.items:type_name -> athena.plugin.v1.Item
+	63, // 49: athena.plugin.v1.Selection.bucket:type_name -> athena.plugin.v1.Bucket
 	6,  // 50: athena.plugin.v1.Item.kind:type_name -> athena.plugin.v1.ItemKind
-	58, // 51: athena.plugin.v1.Item.column:type_name -> athena.plugin.v1.Column
-	60, // 52: athena.plugin.v1.Item.relation:type_name -> athena.plugin.v1.Relation
-	59, // 53: athena.plugin.v1.Column.path:type_name -> athena.plugin.v1.PathStep
-	56, // 54: athena.plugin.v1.Relation.selection:type_name -> athena.plugin.v1.Selection
-	62, // 55: athena.plugin.v1.Relation.filter:type_name -> athena.plugin.v1.Filter
-	64, // 56: athena.plugin.v1.Relation.order:type_name -> athena.plugin.v1.Order
-	58, // 57: athena.plugin.v1.Bucket.column:type_name -> athena.plugin.v1.Column
+	60, // 51: athena.plugin.v1.Item.column:type_name -> athena.plugin.v1.Column
+	62, // 52: athena.plugin.v1.Item.relation:type_name -> athena.plugin.v1.Relation
+	61, // 53: athena.plugin.v1.Column.path:type_name -> athena.plugin.v1.PathStep
+	58, // 54: athena.plugin.v1.Relation.selection:type_name -> athena.plugin.v1.Selection
+	64, // 55: athena.plugin.v1.Relation.filter:type_name -> athena.plugin.v1.Filter
+	66, // 56: athena.plugin.v1.Relation.order:type_name -> athena.plugin.v1.Order
+	60, // 57: athena.plugin.v1.Bucket.column:type_name -> athena.plugin.v1.Column
 	7,  // 58: athena.plugin.v1.Filter.kind:type_name -> athena.plugin.v1.FilterKind
-	62, // 59: athena.plugin.v1.Filter.children:type_name -> athena.plugin.v1.Filter
-	58, // 60: athena.plugin.v1.Filter.column:type_name -> athena.plugin.v1.Column
+	64, // 59: athena.plugin.v1.Filter.children:type_name -> athena.plugin.v1.Filter
+	60, // 60: athena.plugin.v1.Filter.column:type_name -> athena.plugin.v1.Column
 	8,  // 61: athena.plugin.v1.Filter.quantifier:type_name -> athena.plugin.v1.Quantifier
-	63, // 62: athena.plugin.v1.Filter.values:type_name -> athena.plugin.v1.Value
+	65, // 62: athena.plugin.v1.Filter.values:type_name -> athena.plugin.v1.Value
 	9,  // 63: athena.plugin.v1.Filter.compare:type_name -> athena.plugin.v1.Compare
 	10, // 64: athena.plugin.v1.Value.hint:type_name -> athena.plugin.v1.ValueHint
-	58, // 65: athena.plugin.v1.Order.column:type_name -> athena.plugin.v1.Column
+	60, // 65: athena.plugin.v1.Order.column:type_name -> athena.plugin.v1.Column
 	11, // 66: athena.plugin.v1.Order.nulls:type_name -> athena.plugin.v1.Nulls
 	12, // 67: athena.plugin.v1.Rowset.format:type_name -> athena.plugin.v1.RowsetFormat
-	63, // 68: athena.plugin.v1.SetItem.value:type_name -> athena.plugin.v1.Value
-	66, // 69: athena.plugin.v1.OnConflict.set:type_name -> athena.plugin.v1.SetItem
-	49, // 70: athena.plugin.v1.FunctionCall.arg_pairs:type_name -> athena.plugin.v1.Pair
-	63, // 71: athena.plugin.v1.SQLText.args:type_name -> athena.plugin.v1.Value
+	65, // 68: athena.plugin.v1.SetItem.value:type_name -> athena.plugin.v1.Value
+	68, // 69: athena.plugin.v1.OnConflict.set:type_name -> athena.plugin.v1.SetItem
+	51, // 70: athena.plugin.v1.FunctionCall.arg_pairs:type_name -> athena.plugin.v1.Pair
+	65, // 71: athena.plugin.v1.SQLText.args:type_name -> athena.plugin.v1.Value
 	13, // 72: athena.plugin.v1.SQLText.intent:type_name -> athena.plugin.v1.Intent
-	73, // 73: athena.plugin.v1.Chunk.head:type_name -> athena.plugin.v1.Head
-	74, // 74: athena.plugin.v1.Chunk.tail:type_name -> athena.plugin.v1.Tail
-	76, // 75: athena.plugin.v1.Chunk.error:type_name -> athena.plugin.v1.Error
+	75, // 73: athena.plugin.v1.Chunk.head:type_name -> athena.plugin.v1.Head
+	76, // 74: athena.plugin.v1.Chunk.tail:type_name -> athena.plugin.v1.Tail
+	78, // 75: athena.plugin.v1.Chunk.error:type_name -> athena.plugin.v1.Error
 	14, // 76: athena.plugin.v1.Head.shape:type_name -> athena.plugin.v1.Shape
-	72, // 77: athena.plugin.v1.Head.columns:type_name -> athena.plugin.v1.ColumnInfo
-	49, // 78: athena.plugin.v1.Head.headers:type_name -> athena.plugin.v1.Pair
-	49, // 79: athena.plugin.v1.Tail.keys:type_name -> athena.plugin.v1.Pair
-	75, // 80: athena.plugin.v1.Tail.timings:type_name -> athena.plugin.v1.Timing
+	74, // 77: athena.plugin.v1.Head.columns:type_name -> athena.plugin.v1.ColumnInfo
+	51, // 78: athena.plugin.v1.Head.headers:type_name -> athena.plugin.v1.Pair
+	51, // 79: athena.plugin.v1.Tail.keys:type_name -> athena.plugin.v1.Pair
+	77, // 80: athena.plugin.v1.Tail.timings:type_name -> athena.plugin.v1.Timing
 	15, // 81: athena.plugin.v1.Error.kind:type_name -> athena.plugin.v1.Kind
 	16, // 82: athena.plugin.v1.Error.source:type_name -> athena.plugin.v1.Source
 	17, // 83: athena.plugin.v1.Error.executed:type_name -> athena.plugin.v1.Executed
@@ -6079,22 +6165,24 @@ var file_sdk_pluginpb_plugin_proto_depIdxs = []int32{
 	25, // 87: athena.plugin.v1.Plugin.Watch:input_type -> athena.plugin.v1.WatchRequest
 	27, // 88: athena.plugin.v1.Plugin.CollectMetrics:input_type -> athena.plugin.v1.CollectMetricsRequest
 	30, // 89: athena.plugin.v1.Plugin.Drain:input_type -> athena.plugin.v1.DrainRequest
-	46, // 90: athena.plugin.v1.Backend.Session:input_type -> athena.plugin.v1.CallOrPart
-	32, // 91: athena.plugin.v1.Backend.Cancel:input_type -> athena.plugin.v1.CancelRequest
-	34, // 92: athena.plugin.v1.Backend.Ping:input_type -> athena.plugin.v1.PingRequest
-	36, // 93: athena.plugin.v1.Backend.Introspect:input_type -> athena.plugin.v1.IntrospectRequest
-	19, // 94: athena.plugin.v1.Plugin.Describe:output_type -> athena.plugin.v1.Manifest
-	22, // 95: athena.plugin.v1.Plugin.OpenInstance:output_type -> athena.plugin.v1.OpenInstanceResponse
-	24, // 96: athena.plugin.v1.Plugin.CloseInstance:output_type -> athena.plugin.v1.CloseInstanceResponse
-	26, // 97: athena.plugin.v1.Plugin.Watch:output_type -> athena.plugin.v1.Heartbeat
-	28, // 98: athena.plugin.v1.Plugin.CollectMetrics:output_type -> athena.plugin.v1.CollectMetricsResponse
-	31, // 99: athena.plugin.v1.Plugin.Drain:output_type -> athena.plugin.v1.DrainResponse
-	71, // 100: athena.plugin.v1.Backend.Session:output_type -> athena.plugin.v1.Chunk
-	33, // 101: athena.plugin.v1.Backend.Cancel:output_type -> athena.plugin.v1.CancelResponse
-	35, // 102: athena.plugin.v1.Backend.Ping:output_type -> athena.plugin.v1.PingResponse
-	37, // 103: athena.plugin.v1.Backend.Introspect:output_type -> athena.plugin.v1.SchemaBatch
-	94, // [94:104] is the sub-list for method output_type
-	84, // [84:94] is the sub-list for method input_type
+	32, // 90: athena.plugin.v1.Plugin.SetLogLevel:input_type -> athena.plugin.v1.SetLogLevelRequest
+	48, // 91: athena.plugin.v1.Backend.Session:input_type -> athena.plugin.v1.CallOrPart
+	34, // 92: athena.plugin.v1.Backend.Cancel:input_type -> athena.plugin.v1.CancelRequest
+	36, // 93: athena.plugin.v1.Backend.Ping:input_type -> athena.plugin.v1.PingRequest
+	38, // 94: athena.plugin.v1.Backend.Introspect:input_type -> athena.plugin.v1.IntrospectRequest
+	19, // 95: athena.plugin.v1.Plugin.Describe:output_type -> athena.plugin.v1.Manifest
+	22, // 96: athena.plugin.v1.Plugin.OpenInstance:output_type -> athena.plugin.v1.OpenInstanceResponse
+	24, // 97: athena.plugin.v1.Plugin.CloseInstance:output_type -> athena.plugin.v1.CloseInstanceResponse
+	26, // 98: athena.plugin.v1.Plugin.Watch:output_type -> athena.plugin.v1.Heartbeat
+	28, // 99: athena.plugin.v1.Plugin.CollectMetrics:output_type -> athena.plugin.v1.CollectMetricsResponse
+	31, // 100: athena.plugin.v1.Plugin.Drain:output_type -> athena.plugin.v1.DrainResponse
+	33, // 101: athena.plugin.v1.Plugin.SetLogLevel:output_type -> athena.plugin.v1.SetLogLevelResponse
+	73, // 102: athena.plugin.v1.Backend.Session:output_type -> athena.plugin.v1.Chunk
+	35, // 103: athena.plugin.v1.Backend.Cancel:output_type -> athena.plugin.v1.CancelResponse
+	37, // 104: athena.plugin.v1.Backend.Ping:output_type -> athena.plugin.v1.PingResponse
+	39, // 105: athena.plugin.v1.Backend.Introspect:output_type -> athena.plugin.v1.SchemaBatch
+	95, // [95:106] is the sub-list for method output_type
+	84, // [84:95] is the sub-list for method input_type
 	84, // [84:84] is the sub-list for extension type_name
 	84, // [84:84] is the sub-list for extension extendee
 	0,  // [0:84] is the sub-list for field type_name
@@ -6105,22 +6193,22 @@ func file_sdk_pluginpb_plugin_proto_init() {
 	if File_sdk_pluginpb_plugin_proto != nil {
 		return
 	}
-	file_sdk_pluginpb_plugin_proto_msgTypes[28].OneofWrappers = []any{
+	file_sdk_pluginpb_plugin_proto_msgTypes[30].OneofWrappers = []any{
 		(*CallOrPart_Call)(nil),
 		(*CallOrPart_Part)(nil),
 	}
-	file_sdk_pluginpb_plugin_proto_msgTypes[34].OneofWrappers = []any{}
 	file_sdk_pluginpb_plugin_proto_msgTypes[36].OneofWrappers = []any{}
-	file_sdk_pluginpb_plugin_proto_msgTypes[42].OneofWrappers = []any{}
-	file_sdk_pluginpb_plugin_proto_msgTypes[55].OneofWrappers = []any{}
-	file_sdk_pluginpb_plugin_proto_msgTypes[56].OneofWrappers = []any{}
+	file_sdk_pluginpb_plugin_proto_msgTypes[38].OneofWrappers = []any{}
+	file_sdk_pluginpb_plugin_proto_msgTypes[44].OneofWrappers = []any{}
+	file_sdk_pluginpb_plugin_proto_msgTypes[57].OneofWrappers = []any{}
+	file_sdk_pluginpb_plugin_proto_msgTypes[58].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sdk_pluginpb_plugin_proto_rawDesc), len(file_sdk_pluginpb_plugin_proto_rawDesc)),
 			NumEnums:      18,
-			NumMessages:   59,
+			NumMessages:   61,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -29,6 +29,7 @@ const (
 	Plugin_Watch_FullMethodName          = "/athena.plugin.v1.Plugin/Watch"
 	Plugin_CollectMetrics_FullMethodName = "/athena.plugin.v1.Plugin/CollectMetrics"
 	Plugin_Drain_FullMethodName          = "/athena.plugin.v1.Plugin/Drain"
+	Plugin_SetLogLevel_FullMethodName    = "/athena.plugin.v1.Plugin/SetLogLevel"
 )
 
 // PluginClient is the client API for Plugin service.
@@ -49,6 +50,9 @@ type PluginClient interface {
 	CollectMetrics(ctx context.Context, in *CollectMetricsRequest, opts ...grpc.CallOption) (*CollectMetricsResponse, error)
 	// Drain refuses new calls and answers when the running ones have ended.
 	Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error)
+	// SetLogLevel says what is worth logging from now on: trace, debug, info, warn or error.
+	// A plugin that does not offer it is filtered by the gateway.
+	SetLogLevel(ctx context.Context, in *SetLogLevelRequest, opts ...grpc.CallOption) (*SetLogLevelResponse, error)
 }
 
 type pluginClient struct {
@@ -128,6 +132,16 @@ func (c *pluginClient) Drain(ctx context.Context, in *DrainRequest, opts ...grpc
 	return out, nil
 }
 
+func (c *pluginClient) SetLogLevel(ctx context.Context, in *SetLogLevelRequest, opts ...grpc.CallOption) (*SetLogLevelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetLogLevelResponse)
+	err := c.cc.Invoke(ctx, Plugin_SetLogLevel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PluginServer is the server API for Plugin service.
 // All implementations must embed UnimplementedPluginServer
 // for forward compatibility.
@@ -146,6 +160,9 @@ type PluginServer interface {
 	CollectMetrics(context.Context, *CollectMetricsRequest) (*CollectMetricsResponse, error)
 	// Drain refuses new calls and answers when the running ones have ended.
 	Drain(context.Context, *DrainRequest) (*DrainResponse, error)
+	// SetLogLevel says what is worth logging from now on: trace, debug, info, warn or error.
+	// A plugin that does not offer it is filtered by the gateway.
+	SetLogLevel(context.Context, *SetLogLevelRequest) (*SetLogLevelResponse, error)
 	mustEmbedUnimplementedPluginServer()
 }
 
@@ -173,6 +190,9 @@ func (UnimplementedPluginServer) CollectMetrics(context.Context, *CollectMetrics
 }
 func (UnimplementedPluginServer) Drain(context.Context, *DrainRequest) (*DrainResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Drain not implemented")
+}
+func (UnimplementedPluginServer) SetLogLevel(context.Context, *SetLogLevelRequest) (*SetLogLevelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetLogLevel not implemented")
 }
 func (UnimplementedPluginServer) mustEmbedUnimplementedPluginServer() {}
 func (UnimplementedPluginServer) testEmbeddedByValue()                {}
@@ -296,6 +316,24 @@ func _Plugin_Drain_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Plugin_SetLogLevel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetLogLevelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PluginServer).SetLogLevel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Plugin_SetLogLevel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PluginServer).SetLogLevel(ctx, req.(*SetLogLevelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Plugin_ServiceDesc is the grpc.ServiceDesc for Plugin service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -322,6 +360,10 @@ var Plugin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Drain",
 			Handler:    _Plugin_Drain_Handler,
+		},
+		{
+			MethodName: "SetLogLevel",
+			Handler:    _Plugin_SetLogLevel_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

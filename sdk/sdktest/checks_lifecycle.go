@@ -340,7 +340,7 @@ func killReadingCheck(ctx context.Context, c *client) error {
 	}
 	defer a.Close()
 	watched := make(chan error, 1)
-	go func() { watched <- c.remote.Watch(ctx) }()
+	go func() { watched <- c.remote.Watch(ctx, func() {}) }()
 	if err := c.Kill(); err != nil {
 		return err
 	}
