@@ -5,6 +5,9 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -58,29 +61,57 @@ func (g *gateway) write(client, token string) (outcome, error) {
 	}
 }
 
-// TestPluginKilledUnderLoad kills the plugin again and again: no read may fail, and what
-// is said of a write must be true.
-func TestPluginKilledUnderLoad(t *testing.T) {
+// TestPluginUnderLoad kills, freezes and replaces the plugin again and again: no read may
+// fail, and what is said of a write must be true.
+func TestPluginUnderLoad(t *testing.T) {
 	t.Parallel()
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
 		uri := testenv.Database(t, itemsToRead, emptyWritten)
-		g := start(t, fmt.Sprintf("clients: {db: {backend: postgres, config: {uri: %q}}}", uri))
+		dir := copyPlugins(t)
+		g := start(t, fmt.Sprintf("clients: {db: {backend: postgres, config: {uri: %q}}}", uri), "ATHENA_PLUGINS_DIR="+dir)
 		db := openPostgres(t, uri)
-		g.killUnderLoad(t, "postgres", db, func() bool { return db.busy(t) == "0" })
+		var disturbances []disturbance
+		for n := range 3 * disturbRounds {
+			disturbances = append(disturbances, []disturbance{killPlugin, freezePlugin, replacePlugin}[n%3])
+		}
+		rand.Shuffle(len(disturbances), func(i, j int) { disturbances[i], disturbances[j] = disturbances[j], disturbances[i] })
+		g.underLoad(t, "postgres", dir, 32, 8, db, func() bool { return db.busy(t) == "0" }, disturbances)
 	})
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
 		path, db := makeSQLite(t, itemsToRead+";"+emptyWritten)
-		g := start(t, fmt.Sprintf("clients: {db: {backend: sqlite, config: {path: %q}}}", path))
-		g.killUnderLoad(t, "sqlite", db, func() bool { return true })
+		dir := copyPlugins(t)
+		g := start(t, fmt.Sprintf("clients: {db: {backend: sqlite, config: {path: %q}}}", path), "ATHENA_PLUGINS_DIR="+dir)
+		g.underLoad(t, "sqlite", dir, 16, 4, db, func() bool { return true }, []disturbance{killPlugin, replacePlugin, killPlugin})
 	})
 }
 
-// killUnderLoad reads and writes by the client db while it kills the plugin. idle says
-// that nothing of a dead plugin works in the database any more.
-func (g *gateway) killUnderLoad(t *testing.T, plugin string, db database, idle func() bool) {
-	const readers, writers, kills = 16, 4, 5
+// disturbance is something that happens to a plugin's process p, whose file is at path.
+type disturbance struct {
+	name string
+	do   func(p process, path string) error
+}
+
+var (
+	killPlugin    = disturbance{"kill", func(p process, _ string) error { return syscall.Kill(p.pid, syscall.SIGKILL) }}
+	freezePlugin  = disturbance{"freeze", func(p process, _ string) error { return syscall.Kill(p.pid, syscall.SIGSTOP) }}
+	replacePlugin = disturbance{"replace", func(_ process, path string) error {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		// What follows a program does not change it.
+		if err := os.WriteFile(path+".new.md", append(text, 0), 0o755); err != nil {
+			return err
+		}
+		return os.Rename(path+".new.md", path)
+	}}
+)
+
+// underLoad reads and writes by the client db while it disturbs the plugin. idle says that
+// nothing of a dead plugin works in the database any more.
+func (g *gateway) underLoad(t *testing.T, plugin, dir string, readers, writers int, db database, idle func() bool, disturbances []disturbance) {
 	stop := make(chan struct{})
 	stopped := func() bool {
 		select {
@@ -129,21 +160,24 @@ func (g *gateway) killUnderLoad(t *testing.T, plugin string, db database, idle f
 	}
 
 	var last process
-	for range kills {
-		var born time.Time
+	for _, disturbance := range disturbances {
 		eventually(t, 20*time.Second, "a new plugin process", func() bool {
+			// A replaced process may still be there, and ends soon.
 			p, ok := g.plugin(plugin)
-			if ok && p != last {
-				last, born = p, time.Now()
+			ok = ok && p != last && len(g.plugins()) == 1
+			if ok {
+				last = p
 			}
-			return !born.IsZero()
+			return ok
 		})
 		before := reads.Load()
+		born := time.Now()
 		// One that dies younger has to wait before it is started again.
+		wait := 1100*time.Millisecond + rand.N(500*time.Millisecond)
 		eventually(t, 20*time.Second, "reads by a plugin of some age", func() bool {
-			return time.Since(born) > 1100*time.Millisecond && reads.Load() > before+100
+			return time.Since(born) > wait && reads.Load() > before+100
 		})
-		if err := syscall.Kill(last.pid, syscall.SIGKILL); err != nil {
+		if err := disturbance.do(last, filepath.Join(dir, plugin)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,0 +1,5 @@
+//go:build linux && long
+
+package e2e
+
+const disturbRounds = 10
