@@ -26,18 +26,27 @@ import (
 
 // Serve runs the plugin until the gateway ends it. It is the whole main of a plugin.
 // What the plugin logs through hclog's default logger reaches the gateway's log, secrets
-// of opened configs removed.
+// of opened configs removed. Started by hand as `plugin --dev DIR` it serves the gateway of
+// that plugin directory, which attaches to it instead of starting its file.
 func Serve(p Plugin) {
 	if p.Backend == nil {
 		fmt.Fprintln(os.Stderr, "sdk.Serve: the plugin has no Backend: make one with sdk.NewBackend")
 		os.Exit(1)
 	}
 	s := newServer(p)
+	dev := len(os.Args) == 3 && os.Args[1] == devFlag
 	logger := hclog.New(&hclog.LoggerOptions{
-		Name: p.Name, Level: hclog.Debug, JSONFormat: true,
+		Name: p.Name, Level: hclog.Debug, JSONFormat: !dev,
 		Output: &redactingWriter{w: os.Stderr, secrets: &s.secrets},
 	})
 	hclog.SetDefault(logger)
+	if dev {
+		if err := serveDev(s, p.Name, os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, "sdk.Serve:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
@@ -112,6 +121,8 @@ type server struct {
 	instances map[instanceKey]*openInstance
 	calls     map[uint64]context.CancelCauseFunc // under way
 	early     map[uint64]struct{}                // cancelled before they came
+	watchers  int                                // gateways that watch
+	alone     chan struct{}                      // closed when watchers is 0; nil: nobody waits for that
 	draining  bool
 	idle      chan struct{} // closed when draining and no call is under way
 }
@@ -221,7 +232,32 @@ func (s *server) CloseInstance(_ context.Context, r *pluginpb.CloseInstanceReque
 	return &pluginpb.CloseInstanceResponse{}, nil
 }
 
+// left is closed when no gateway watches.
+func (s *server) left() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	alone := make(chan struct{})
+	if s.watchers == 0 {
+		close(alone)
+	} else {
+		s.alone = alone
+	}
+	return alone
+}
+
+func (s *server) watched(by int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watchers += by
+	if s.watchers == 0 && s.alone != nil {
+		close(s.alone)
+		s.alone = nil
+	}
+}
+
 func (s *server) Watch(_ *pluginpb.WatchRequest, stream grpc.ServerStreamingServer[pluginpb.Heartbeat]) error {
+	s.watched(1)
+	defer s.watched(-1)
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for {

@@ -43,9 +43,9 @@ func (p *plugin) due(proc *process) change {
 // when the file cannot be used or has been refused.
 func (p *plugin) program() (program, *sdk.Error) {
 	p.mu.Lock()
-	path, refused := p.file.Path, p.refused
+	file, refused := p.file, p.refused
 	p.mu.Unlock()
-	what, err := p.host.stage(p.name, path)
+	what, err := p.host.stage(file)
 	if err == nil && what.checksum != refused {
 		p.mu.Lock()
 		p.file.Checksum = what.checksum
@@ -62,17 +62,20 @@ func (p *plugin) program() (program, *sdk.Error) {
 }
 
 // stage makes the copy that is executed of a file that may be executed.
-func (h *Host) stage(name, path string) (program, error) {
-	info, err := os.Stat(path)
+func (h *Host) stage(file Plugin) (program, error) {
+	if file.dev != nil {
+		return program{checksum: file.Checksum, dev: file.dev}, nil
+	}
+	info, err := os.Stat(file.Path)
 	if err == nil {
-		_, err = inspect(path, info)
+		_, err = inspect(file.Path, info)
 	}
 	if err != nil {
 		return program{}, err
 	}
-	copied, sum, err := h.run.stage(path)
+	copied, sum, err := h.run.stage(file.Path)
 	if err == nil {
-		err = h.catalog.trust.check(name, sum)
+		err = h.catalog.trust.check(file.Name, sum)
 	}
 	return program{path: copied, checksum: sum}, err
 }
@@ -81,9 +84,9 @@ func (h *Host) stage(name, path string) (program, error) {
 // It returns nil when that fails, which is logged and shown until the file changes again.
 func (p *plugin) prepare(ctx context.Context, old *process) *process {
 	p.mu.Lock()
-	path := p.file.Path
+	file := p.file
 	p.mu.Unlock()
-	what, err := p.host.stage(p.name, path)
+	what, err := p.host.stage(file)
 	if err != nil {
 		p.refuseFile(what.checksum, unavailable("plugin_start_failed", fmt.Sprintf("plugin %q cannot be used: %v", p.name, err)))
 		return nil
@@ -104,8 +107,15 @@ func (p *plugin) prepare(ctx context.Context, old *process) *process {
 		}
 		return nil
 	}
-	p.good = what
+	p.proven(what)
 	return next
+}
+
+// proven remembers a program that works, for when a later one does not.
+func (p *plugin) proven(what program) {
+	if what.dev == nil {
+		p.good = what
+	}
 }
 
 // refuseFile notes that a file cannot take over.

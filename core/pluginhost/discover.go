@@ -7,10 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+
+	"github.com/athena-gateway/athena/sdk"
 )
 
 // Plugin is a file of the plugin directory. Its file name is its identity.
@@ -19,8 +23,9 @@ type Plugin struct {
 	Path     string
 	Checksum string // SHA-256 in hex; empty when Err is set
 	State    State
-	Err      error  // why it cannot be a plugin; nil otherwise
-	Warning  string // why nobody vouches for it, where that is no reason to refuse it
+	Err      error           // why it cannot be a plugin; nil otherwise
+	Warning  string          // why nobody vouches for it, where that is no reason to refuse it
+	dev      *sdk.DevProcess // a process that was started by hand and takes the file's place
 }
 
 // catalog is the plugin directory as last read. Files are hashed again only when they
@@ -38,21 +43,28 @@ type catalogFile struct {
 	info os.FileInfo
 }
 
-// read returns the candidates in the order of their names, and whether they differ from the
-// last ones. One that cannot be a plugin has its Err set.
-func (c *catalog) read() (plugins []Plugin, changed bool, err error) {
+// read returns the candidates in the order of their names. One that cannot be a plugin
+// has its Err set.
+func (c *catalog) read() ([]Plugin, error) {
 	entries, err := os.ReadDir(c.dir)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, false, fmt.Errorf("there is no plugin directory %s: build the plugins with `make build`, or set plugins.dir to where they are", c.dir)
+		return nil, fmt.Errorf("there is no plugin directory %s: build the plugins with `make build`, or set plugins.dir to where they are", c.dir)
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("the plugin directory cannot be read: %w", err)
+		return nil, fmt.Errorf("the plugin directory cannot be read: %w", err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	found := map[string]catalogFile{}
+	developed := map[string]*sdk.DevProcess{}
 	for _, entry := range entries {
 		name := entry.Name()
+		if plugin, ok := strings.CutSuffix(name, sdk.DevSuffix); ok {
+			if c.trust.mode == VerifyDev {
+				developed[plugin] = readDevProcess(filepath.Join(c.dir, name))
+			}
+			continue
+		}
 		if strings.HasPrefix(name, ".") || ignoredExtension(name) {
 			continue
 		}
@@ -72,17 +84,27 @@ func (c *catalog) read() (plugins []Plugin, changed bool, err error) {
 			}
 		}
 		found[name] = file
-		changed = changed || !known || file.Checksum != c.files[name].Checksum
-		plugins = append(plugins, c.judge(file.Plugin))
 	}
-	changed = changed || len(found) < len(c.files)
+	for name, dev := range developed {
+		if dev != nil { // else it is as if it were not there
+			found[name] = catalogFile{Plugin: Plugin{Name: name, Path: dev.Address, State: Discovered, Checksum: fmt.Sprintf("dev:%d", dev.PID), dev: dev}}
+		}
+	}
+	plugins := make([]Plugin, 0, len(found))
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		plugins = append(plugins, c.judge(found[name].Plugin))
+	}
 	c.files = found
-	return plugins, changed, nil
+	return plugins, nil
 }
 
 // judge asks the lock for a file.
 func (c *catalog) judge(file Plugin) Plugin {
 	if file.Err != nil {
+		return file
+	}
+	if file.dev != nil {
+		file.Warning = "it is a process under development, attached by " + file.Name + sdk.DevSuffix
 		return file
 	}
 	switch err := c.trust.doubt(file.Name, file.Checksum); {

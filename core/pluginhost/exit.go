@@ -18,11 +18,15 @@ type Exit struct {
 	Killed bool     // by the gateway, for Why
 	Why    string   // what the gateway noticed first
 	Output []string // its last lines, secrets removed; of a Go panic, from its message on
+
+	detached bool // it was not started here: how it ended is not known
 }
 
 // String is a predicate: "exited with code 2".
 func (e *Exit) String() string {
 	switch {
+	case e.detached:
+		return "was a process under development, and is gone"
 	case e.Killed:
 		return "was killed by the gateway: " + e.Why
 	case e.OOM && e.Signal != "":
@@ -41,8 +45,14 @@ func (e *Exit) String() string {
 // exit reports on a process whose exited is closed.
 func (c *child) exit(p *process) *Exit {
 	p.lose("it ended")
+	if c.attached {
+		return &Exit{Time: time.Now(), Uptime: time.Since(p.started), Why: p.why, detached: true}
+	}
 	status := c.cmd.ProcessState
-	e := &Exit{Time: time.Now(), Uptime: time.Since(p.started), Code: status.ExitCode(), Why: p.why, Output: lastWords(c.logs.last(c.firstLog))}
+	e := &Exit{Time: time.Now(), Uptime: time.Since(p.started), Code: status.ExitCode(), Why: p.why, Output: c.logs.crashed()}
+	if e.Output == nil {
+		e.Output = lastWords(c.logs.last(c.firstLog, lastLines))
+	}
 	if ws, ok := status.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 		e.Signal = ws.Signal().String()
 	}
@@ -61,16 +71,10 @@ func (c *child) exit(p *process) *Exit {
 	return e
 }
 
-// lastWords are the lines from a Go panic's message on, or else the last ten above
-// debugging.
+// lastWords are the last ten lines above debugging.
 func lastWords(lines []string) []string {
 	lines = slices.DeleteFunc(lines, func(line string) bool {
 		return strings.HasPrefix(line, "[DEBUG]") || strings.HasPrefix(line, "[TRACE]")
 	})
-	for i, line := range lines {
-		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
-			return lines[i:]
-		}
-	}
 	return lines[max(0, len(lines)-10):]
 }

@@ -13,6 +13,8 @@ const (
 	heartbeat    = time.Second
 	missedBeats  = 3
 	hostWasAway  = heartbeat + heartbeat/2 // a tick later than this says that the gateway itself did not run
+	// memoryTick is how often the memory of a process with a limit is looked at.
+	memoryTick   = 100 * time.Millisecond
 	mebibyteBits = 20
 )
 
@@ -36,6 +38,12 @@ func (p *plugin) guard(proc *process) {
 	}()
 	ticker := time.NewTicker(heartbeat)
 	defer ticker.Stop()
+	var memory <-chan time.Time
+	if proc.limits.Memory > 0 {
+		ticker := time.NewTicker(memoryTick)
+		defer ticker.Stop()
+		memory = ticker.C
+	}
 	last, missed := time.Now(), 0
 	for {
 		select {
@@ -43,7 +51,7 @@ func (p *plugin) guard(proc *process) {
 			return
 		case now := <-ticker.C:
 			switch late := now.Sub(last) > hostWasAway; {
-			case proc.beats.Swap(0) > 0 || late:
+			case proc.beats.Swap(0) > 0 || late || proc.child.attached:
 				missed = 0
 			default:
 				missed++
@@ -52,9 +60,8 @@ func (p *plugin) guard(proc *process) {
 			if missed == missedBeats {
 				proc.end(fmt.Sprintf("it is frozen: it gave no sign of life for %d s", missedBeats))
 			}
-		}
-		if limit := proc.limits.Memory; limit > 0 {
-			if used := residentBytes(proc.child.cmd.Process.Pid); used > limit {
+		case <-memory:
+			if used, limit := residentBytes(proc.child.pid), proc.limits.Memory; used > limit {
 				proc.end(fmt.Sprintf("it used %d MiB of memory, and may use %d MiB", used>>mebibyteBits, limit>>mebibyteBits))
 			}
 		}

@@ -240,7 +240,7 @@ func FuzzParseLine(f *testing.F) {
 		var log logBuffer
 		l := newLogs(log.logger())
 		l.add(line)
-		l.last(0)
+		l.last(0, lastLines)
 		l.close()
 	})
 }

@@ -218,7 +218,7 @@ func (i *Instance) unavailable(why string) *sdk.Error {
 	return e
 }
 
-// fail makes calls fail at once, until the instance is open again; i is nowhere open.
+// fail says why the instance is open nowhere, or that it is on its way again (nil).
 func (i *Instance) fail(e *sdk.Error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -322,7 +322,7 @@ func (i *Instance) reopen(proc *process) {
 		if err == nil {
 			return
 		}
-		pause := backoff(failures)
+		pause := backoff(minBackoff, failures)
 		timer := time.NewTimer(pause)
 		select {
 		case <-proc.lost:

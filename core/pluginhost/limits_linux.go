@@ -11,8 +11,8 @@ import (
 )
 
 // memoryHeadroom is how much more than its limit of memory a process may map: runtimes map
-// ahead of what they use. The guard looks at what is used, once a second; this stops a leak
-// that is faster.
+// ahead of what they use. The guard looks at what is used; this stops what is faster, such as
+// one huge allocation.
 const memoryHeadroom = 256 << 20
 
 // apply sets the limits of a process that has just been forked.

@@ -105,7 +105,7 @@ func (t *trust) check(name, checksum string) error {
 
 // doubt says why the lock does not vouch for a file; nil when it does, or when nobody asks.
 func (t *trust) doubt(name, checksum string) error {
-	if t.mode == VerifyDev || t.mode == "" {
+	if t.mode == VerifyDev {
 		return nil
 	}
 	t.mu.Lock()

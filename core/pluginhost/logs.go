@@ -44,6 +44,7 @@ type logs struct {
 	spent   float64   // bytes looked at, less what logRate has given back
 	spentAt time.Time // when that was so
 	tail    []byte    // the end of what was not looked at since lines was added to
+	crash   []string  // the first lines of the last Go panic since mark, secrets removed
 }
 
 func newLogs(sink hclog.Logger) *logs {
@@ -66,6 +67,9 @@ func (l *logs) add(line []byte) {
 	clean := l.secrets.clean(string(line))
 	l.mu.Lock()
 	l.tail = nil
+	if len(l.crash) > 0 && len(l.crash) < lastLines || len(l.crash) == 0 && startsCrash(line) {
+		l.crash = append(l.crash, clean)
+	}
 	slot := &l.lines[l.next%logLines]
 	*slot = append((*slot)[:0], clean...)
 	l.next++
@@ -190,18 +194,36 @@ func readLines(r io.Reader, f func(line []byte)) {
 	}
 }
 
-// mark is the number of the next line.
+// startsCrash reports whether a line is what Go says first when it ends the process.
+func startsCrash(line []byte) bool {
+	for _, start := range []string{"panic: ", "fatal error: ", "runtime: ", "SIGSEGV: ", "SIGABRT: "} {
+		if bytes.HasPrefix(line, []byte(start)) {
+			return true
+		}
+	}
+	return false
+}
+
+// mark is the number of the next line, which is that of a new process.
 func (l *logs) mark() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.crash = nil
 	return l.next
 }
 
-// last returns the newest lines, none older than number from, secrets removed. Of hclog's
-// JSON it shows level, message and fields.
-func (l *logs) last(from uint64) []string {
+// crashed returns the first lines of a Go panic, if there was one since mark.
+func (l *logs) crashed() []string {
 	l.mu.Lock()
-	n := min(l.next-from, lastLines)
+	defer l.mu.Unlock()
+	return l.crash
+}
+
+// last returns the newest lines, at most that many and none older than number from, secrets
+// removed. Of hclog's JSON it shows level, message and fields.
+func (l *logs) last(from uint64, most int) []string {
+	l.mu.Lock()
+	n := min(l.next-from, uint64(most), logLines)
 	raw := make([][]byte, 0, n)
 	for i := l.next - n; i < l.next; i++ {
 		raw = append(raw, bytes.Clone(l.lines[i%logLines]))
@@ -212,7 +234,7 @@ func (l *logs) last(from uint64) []string {
 				raw = append(raw, line[:min(len(line), maxLine)])
 			}
 		}
-		raw = raw[max(0, len(raw)-lastLines):]
+		raw = raw[max(0, len(raw)-most):]
 	}
 	l.mu.Unlock()
 	lines := make([]string, 0, n)
@@ -291,7 +313,7 @@ func (l *logs) pass(line []byte) {
 	switch {
 	case level != hclog.NoLevel:
 		l.sink.Log(level, message, args...)
-	case bytes.HasPrefix(line, []byte("panic: ")) || bytes.HasPrefix(line, []byte("fatal error: ")):
+	case startsCrash(line):
 		l.sink.Error(string(line))
 	default:
 		l.sink.Info(string(line))

@@ -80,10 +80,12 @@ type Host struct {
 	closeOnce sync.Once
 	closeErr  error
 
-	healthyLife time.Duration // see the constant; tests shorten it
+	healthyLife time.Duration // see the constants; tests shorten them
+	minBackoff  time.Duration
 	changes     *changes
 
 	scanning sync.Mutex           // held by a rescan
+	last     []Plugin             // what it found; the rescan's
 	absent   map[string]time.Time // files that were not there, since when; the rescan's
 	warned   map[string]bool      // name and checksum; the rescan's
 
@@ -104,11 +106,14 @@ func New(o Options) (*Host, error) {
 	if o.KillGrace == 0 {
 		o.KillGrace = 2 * time.Second
 	}
-	h := &Host{options: o, plugins: map[string]*plugin{}, healthyLife: healthyLife, changes: newChanges(),
+	if o.Verify == "" {
+		o.Verify = VerifyDev
+	}
+	h := &Host{options: o, plugins: map[string]*plugin{}, healthyLife: healthyLife, minBackoff: minBackoff, changes: newChanges(),
 		absent: map[string]time.Time{}, warned: map[string]bool{}}
 	h.catalog.dir = o.Dir
 	h.catalog.trust.mode, h.catalog.trust.path = o.Verify, filepath.Join(o.Dir, LockFile)
-	if _, _, err := h.catalog.read(); err != nil {
+	if _, err := h.catalog.read(); err != nil {
 		return nil, err
 	}
 	var err error
@@ -132,7 +137,7 @@ func New(o Options) (*Host, error) {
 // Discover reads the plugin directory anew. Files that cannot be plugins are listed with
 // the reason and hide nothing. Nothing is executed.
 func (h *Host) Discover() []Plugin {
-	found, _, err := h.catalog.read()
+	found, err := h.catalog.read()
 	if err != nil {
 		h.logger.Error("no plugins", "error", err)
 		return nil
@@ -184,7 +189,7 @@ func (h *Host) plugin(name string) (*plugin, error) {
 	if p := h.known(name); p != nil {
 		return p, nil
 	}
-	found, _, err := h.catalog.read()
+	found, err := h.catalog.read()
 	if err != nil {
 		return nil, unavailable("plugin_start_failed", err.Error())
 	}

@@ -18,8 +18,12 @@ import (
 	"github.com/athena-gateway/athena/sdk"
 )
 
-// program is what is executed: a copy of a plugin's file, and its SHA-256 in hex.
-type program struct{ path, checksum string }
+// program is what is executed: a copy of a plugin's file, and its SHA-256 in hex. With dev
+// set it is a process that runs already.
+type program struct {
+	path, checksum string
+	dev            *sdk.DevProcess
+}
 
 // A process is one run of a plugin. It is never started twice.
 type process struct {
@@ -52,6 +56,9 @@ const connections = 2
 func (h *Host) launch(ctx context.Context, p *plugin, what program) (*process, *sdk.Error) {
 	ctx, cancel := context.WithTimeout(ctx, h.options.StartTimeout)
 	defer cancel()
+	if what.dev != nil {
+		return h.attach(ctx, p, what)
+	}
 	limits := h.options.limits(p.name)
 	proc := &process{
 		program:  what,
@@ -107,9 +114,15 @@ func (p *process) connect(ctx context.Context, name string) error {
 	if _, err := p.client.Client(); err != nil {
 		return err
 	}
+	return p.dial(ctx, address, name)
+}
+
+// dial connects and asks the plugin who it is.
+func (p *process) dial(ctx context.Context, address net.Addr, name string) error {
+	var err error
 	conns := make([]*grpc.ClientConn, connections)
 	for i := range conns {
-		if conns[i], err = dial(address); err != nil {
+		if conns[i], err = dialConn(address); err != nil {
 			return err
 		}
 	}
@@ -126,7 +139,7 @@ func (p *process) connect(ctx context.Context, name string) error {
 	return nil
 }
 
-func dial(address net.Addr) (*grpc.ClientConn, error) {
+func dialConn(address net.Addr) (*grpc.ClientConn, error) {
 	return grpc.NewClient("passthrough:///plugin", append(sdk.DialOptions(),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			var d net.Dialer
@@ -156,11 +169,18 @@ func (p *process) over() bool {
 func (p *process) stop(grace time.Duration) {
 	timer := time.AfterFunc(grace, p.child.kill)
 	defer timer.Stop()
-	p.client.Kill() // waits for the end, for ever if the plugin is frozen
+	if p.child.attached {
+		p.child.kill() // which it survives
+	}
+	if p.client != nil {
+		p.client.Kill() // waits for the end, for ever if the plugin is frozen
+	}
 	if p.remote != nil {
 		p.remote.Close()
 	}
-	os.RemoveAll(p.socketDir)
+	if p.socketDir != "" {
+		os.RemoveAll(p.socketDir)
+	}
 }
 
 // destroy kills the process and its group at once and frees everything.

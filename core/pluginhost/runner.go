@@ -56,6 +56,9 @@ type child struct {
 	logs   *logs
 	cmd    *exec.Cmd
 	limits Limits
+	// attached is a process that was not started here: cmd is not set, it is not killed, and
+	// exited is closed when the host lets go of it.
+	attached bool
 
 	stdout, stderr *os.File       // our ends
 	handshake      *io.PipeReader // the first line of stdout
@@ -157,6 +160,11 @@ func (c *child) kill() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.reaped {
+		return
+	}
+	if c.attached {
+		c.reaped = true
+		close(c.exited)
 		return
 	}
 	c.killed = true

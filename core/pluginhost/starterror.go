@@ -38,6 +38,9 @@ func (p *process) startError(name string, timeout time.Duration, err error) *sdk
 		message += "was not started: the gateway is shutting down"
 	case line != "" && strings.Count(line, "|") < 3:
 		message += fmt.Sprintf("printed %.200q before its handshake: nothing but sdk.Serve may write to stdout; print to stderr instead", line)
+	case strings.Contains(err.Error(), "ncompatible API version"):
+		version := strings.Split(line, "|")[1]
+		message += fmt.Sprintf("speaks version %s of the plugin protocol, this gateway version %d: build it with the SDK of this gateway's version", version, sdk.Handshake.ProtocolVersion)
 	case !exit.Killed:
 		message += exit.String() + " before it was ready"
 	default:

@@ -62,7 +62,7 @@ func (p *plugin) status() Status {
 	}
 	slices.SortFunc(s.Instances, func(a, b InstanceStatus) int { return strings.Compare(a.Name, b.Name) })
 	if proc := p.process; proc != nil {
-		s.PID, s.Started, s.Checksum, s.Calls = proc.child.cmd.Process.Pid, proc.started, proc.program.checksum, proc.remote.Calls()
+		s.PID, s.Started, s.Checksum, s.Calls = proc.child.pid, proc.started, proc.program.checksum, proc.remote.Calls()
 		s.Memory, s.CPU, s.Capabilities = residentBytes(s.PID), cpuSeconds(s.PID), &proc.manifest.Capabilities
 		switch {
 		case failed:
@@ -127,7 +127,7 @@ func (h *Host) Plugins() []Status {
 // Logs returns the last lines of a plugin's output, secrets removed; nil if it never ran.
 func (h *Host) Logs(backend string) []string {
 	if p := h.known(backend); p != nil {
-		return p.logs.last(0)
+		return p.logs.last(0, lastLines)
 	}
 	return nil
 }

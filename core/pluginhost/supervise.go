@@ -242,7 +242,7 @@ func (p *plugin) start() (*process, *sdk.Error) {
 		}
 		return nil, e
 	}
-	p.good = what
+	p.proven(what)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.takeOver(proc)
@@ -362,7 +362,7 @@ func (p *plugin) ended(proc *process, e *sdk.Error) (pause time.Duration, again 
 		p.logger.Info("plugin stopped: its file was removed")
 		return 0, false
 	}
-	if proc != nil && proc.served.Load() && p.exit.Uptime >= p.host.healthyLife {
+	if proc != nil && (proc.served.Load() && p.exit.Uptime >= p.host.healthyLife || proc.child.attached) {
 		p.failures = 0
 	} else {
 		pause = p.countCrash()
@@ -403,7 +403,7 @@ func (p *plugin) countCrash() time.Duration {
 		}
 	}
 	p.crashes = kept
-	pause := backoff(p.failures)
+	pause := backoff(p.host.minBackoff, p.failures)
 	p.failures++
 	if len(kept) >= maxCrashes {
 		p.state, p.retryAt = Quarantined, time.Time{}
@@ -426,6 +426,9 @@ func (p *plugin) forgive() {
 	p.failures, p.crashes, p.retryAt, p.refused, p.refusedErr = 0, nil, time.Time{}, "", nil
 	if p.state == Quarantined || p.state == Backoff || p.state == Stopped || p.state == Rejected {
 		p.state = Discovered
+		for i := range p.instances {
+			i.fail(nil) // calls wait again
+		}
 	}
 	if len(p.instances) > 0 && p.process == nil {
 		p.superviseLocked()
@@ -449,8 +452,8 @@ func (p *plugin) refuse(e *sdk.Error) {
 func cut(text string) string { return text[:min(len(text), maxLine/2)] }
 
 // backoff is the pause after so many failures in a row, spread by a fifth.
-func backoff(failures int) time.Duration {
-	d := min(minBackoff<<min(failures, 10), maxBackoff)
+func backoff(first time.Duration, failures int) time.Duration {
+	d := min(first<<min(failures, 10), maxBackoff)
 	return d - time.Duration(rand.Int64N(int64(d)/5))
 }
 

@@ -1,6 +1,8 @@
 package pluginhost
 
 import (
+	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,11 +58,15 @@ func (h *Host) watchDir() {
 func (h *Host) rescan(sure bool) (again bool) {
 	h.scanning.Lock()
 	defer h.scanning.Unlock()
-	found, changed, err := h.catalog.read()
+	found, err := h.catalog.read()
 	if err != nil {
 		h.logger.Error("the plugin directory cannot be read", "error", err)
 		return false
 	}
+	changed := !slices.EqualFunc(found, h.last, func(a, b Plugin) bool {
+		return a.Name == b.Name && a.Checksum == b.Checksum && fmt.Sprint(a.Err) == fmt.Sprint(b.Err)
+	})
+	h.last = found
 	files := make(map[string]Plugin, len(found))
 	for _, file := range found {
 		files[file.Name] = file

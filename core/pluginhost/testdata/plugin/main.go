@@ -80,7 +80,11 @@ func (i *instance) Execute(ctx context.Context, call *sdk.Call, rows *sdk.Rows) 
 		<-ctx.Done()
 		return ctx.Err()
 	case "stop":
-		return syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
+			return err
+		}
+		<-ctx.Done() // the other threads run on for a moment
+		return ctx.Err()
 	case "child": // holds our output open
 		cmd := exec.Command("sleep", "1000")
 		cmd.Stderr = os.NewFile(2, "stderr")
@@ -104,6 +108,26 @@ func (i *instance) Execute(ctx context.Context, call *sdk.Call, rows *sdk.Rows) 
 		return rows.Row(time.Since(started).Milliseconds())
 	case "log":
 		hclog.Default().Info(argument)
+	case "leak": // for ever, number MiB at a time
+		var held [][]byte
+		for ctx.Err() == nil {
+			piece := make([]byte, number<<20)
+			for i := 0; i < len(piece); i += 4096 {
+				piece[i] = 1
+			}
+			held = append(held, piece)
+			time.Sleep(10 * time.Millisecond * time.Duration(number))
+		}
+		return fmt.Errorf("%d pieces", len(held))
+	case "limits":
+		var files syscall.Rlimit
+		if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+			return err
+		}
+		rows.Columns("files", "memory")
+		return rows.Row(files.Max, os.Getenv("GOMEMLIMIT"))
+	case "debug":
+		hclog.Default().Debug(argument)
 	case "wait":
 		hclog.Default().Info("waiting")
 		<-ctx.Done()
