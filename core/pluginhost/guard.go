@@ -10,9 +10,9 @@ import (
 
 // A plugin sends a heartbeat each second. After so many without one it is frozen.
 const (
-	heartbeat    = time.Second
-	missedBeats  = 3
-	hostWasAway  = heartbeat + heartbeat/2 // a tick later than this says that the gateway itself did not run
+	heartbeat   = time.Second
+	missedBeats = 3
+	hostWasAway = heartbeat + heartbeat/2 // a tick later than this says that the gateway itself did not run
 	// memoryTick is how often the memory of a process with a limit is looked at.
 	memoryTick   = 100 * time.Millisecond
 	mebibyteBits = 20
