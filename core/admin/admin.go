@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -37,7 +38,7 @@ func New(o Options) *API { return &API{host: o.Host, log: o.Logger} }
 func (a *API) Routes() []httpx.Route {
 	route := func(method, path, operation, summary string, handle httpx.Handle) httpx.Route {
 		if method != "GET" {
-			handle = a.audited(operation, handle)
+			handle = a.audited(handle)
 		}
 		return httpx.Route{Method: method, Path: path, Guard: httpx.Admin, Operation: operation, Summary: summary, Handle: handle}
 	}
@@ -52,20 +53,16 @@ func (a *API) Routes() []httpx.Route {
 	}
 }
 
-// audited logs who asked for a change and what became of it.
-func (a *API) audited(operation string, handle httpx.Handle) httpx.Handle {
+// audited logs in one line who asked for a change and what became of it.
+func (a *API) audited(handle httpx.Handle) httpx.Handle {
 	return func(r *httpx.Request) (*httpx.Response, error) {
 		response, err := handle(r)
-		fields := []any{"who", r.Remote() + " with the admin key", "what", operation}
-		if name := r.Param("name"); name != "" {
-			fields = append(fields, "plugin", unescaped(name))
+		outcome := "done"
+		if e := sdk.AsError(err); e != nil {
+			outcome = "failed: " + strings.ReplaceAll(e.Reason+": "+e.Message, "\n", " ")
 		}
-		if err == nil {
-			fields = append(fields, "outcome", "done")
-		} else {
-			fields = append(fields, "outcome", "failed", "error", sdk.AsError(err).Error())
-		}
-		a.log.Info("an operator's request", append(fields, "trace_id", r.ID)...)
+		a.log.Info("an operator's request", "who", r.Remote()+" with the admin key", "what", r.Method()+" "+r.Path(),
+			"outcome", outcome, "trace_id", r.ID)
 		return response, err
 	}
 }
