@@ -20,6 +20,7 @@ const (
 	// restartTimeout bounds the wait for a new process, which has to open its instances. It
 	// is longer than each of the host's own bounds on the way.
 	restartTimeout = 45 * time.Second
+	lookEvery      = 20 * time.Millisecond
 	// levelTimeout bounds the wait for a plugin to take note of its level.
 	levelTimeout = 5 * time.Second
 	maxLines     = 1000 // that may be asked for; the host keeps fewer
@@ -104,10 +105,21 @@ func (a *API) restartPlugin(r *httpx.Request) (*httpx.Response, error) {
 		}
 		return nil, &e
 	}
-	if s, err = a.plugin(r); err != nil {
-		return nil, err
+	// One that did not run opens its clients only now.
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		if s, err = a.plugin(r); err != nil {
+			return nil, err
+		}
+		if s.State != pluginhost.Opening || ctx.Err() != nil {
+			return answer(s, fmt.Sprintf("plugin %s was restarted", s.Name))
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+		}
 	}
-	return answer(s, fmt.Sprintf("plugin %s was restarted", s.Name))
 }
 
 func (a *API) releasePlugin(r *httpx.Request) (*httpx.Response, error) {
