@@ -174,7 +174,7 @@ func TestAdminOfPlugins(t *testing.T) {
 	tell(admin("POST", "/probe/log-level", `{"level": "loud"}`)).is(t, 400, `{"code": "invalid_body"}`)
 	level("error")
 	eventually(t, 20*time.Second, "the gateway's own level is as it was", func() bool {
-		return strings.Contains(g.stderr.String(), `[INFO]  athena.admin: an operator's request: `)
+		return strings.Contains(g.stderr.String(), `what="POST /admin/plugins/probe/log-level" outcome=done`)
 	})
 	g.query(t, "probe", "log a-quiet-line").is(t, 200, `{"status": "success"}`)
 	level("debug")
