@@ -5,13 +5,16 @@ package core
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/athena-gateway/athena/core/admin"
 	"github.com/athena-gateway/athena/core/config"
 	"github.com/athena-gateway/athena/core/gateway"
 	"github.com/athena-gateway/athena/core/httpapi"
@@ -33,6 +36,7 @@ type Gateway struct {
 	metrics  *prometheus.Registry
 	host     *pluginhost.Host
 	registry *registry.Registry
+	routes   []httpx.Route
 	server   *httpx.Server
 	listener net.Listener
 }
@@ -42,10 +46,13 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 	g := &Gateway{config: c, metrics: prometheus.NewRegistry()}
 	g.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var err error
-	g.host, err = pluginhost.New(pluginhost.Options{Dir: c.Plugins.Dir, ConfigDir: c.Dir, Logger: o.Logger.Named("plugins")})
+	plugins := pluginOptions(c)
+	plugins.Logger = o.Logger.Named("plugins")
+	g.host, err = pluginhost.New(plugins)
 	if err != nil {
 		return nil, err
 	}
+	g.checkLimits(plugins.PluginLimits, o.Logger)
 	metrics := gateway.NewMetrics(g.metrics)
 	g.registry = registry.Open(ctx, definitions(c), registry.Options{
 		Host:   g.host,
@@ -66,9 +73,13 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		Clients: g.clients,
 		Plugins: g.plugins,
 		Probe:   g.probe,
+		Listed:  func() []httpx.Route { return g.routes },
 	})
+	operators := admin.New(admin.Options{Host: g.host, Logger: o.Logger.Named("admin")})
+	g.routes = slices.Concat(api.Routes(), operators.Routes())
 	g.server, err = httpx.New(httpx.Options{
-		Routes:    api.Routes(),
+		Routes:    g.routes,
+		AdminKey:  string(c.API.AdminKey),
 		Logger:    o.Logger.Named("http"),
 		Registry:  g.metrics,
 		BodyLimit: c.API.BodyLimit,
@@ -78,6 +89,29 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		return nil, errors.Join(err, g.Close(ctx))
 	}
 	return g, nil
+}
+
+// pluginOptions are what the configuration says of plugins.
+func pluginOptions(c *config.Config) pluginhost.Options {
+	limits := func(l config.Limits) pluginhost.Limits {
+		return pluginhost.Limits{Memory: l.Memory, OpenFiles: uint64(l.OpenFiles)}
+	}
+	o := pluginhost.Options{Dir: c.Plugins.Dir, ConfigDir: c.Dir, Verify: pluginhost.Verify(c.Plugins.Verify),
+		Limits: limits(c.Plugins.Limits), PluginLimits: map[string]pluginhost.Limits{}, Env: c.Plugins.PassEnv}
+	for name, l := range c.Plugins.ByName {
+		o.PluginLimits[name] = limits(l)
+	}
+	return o
+}
+
+// checkLimits warns of limits for plugins that are not there: a name may be misspelt.
+func (g *Gateway) checkLimits(byName map[string]pluginhost.Limits, logger hclog.Logger) {
+	found := g.host.Plugins()
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		if !slices.ContainsFunc(found, func(s pluginhost.Status) bool { return s.Name == name }) {
+			logger.Warn("plugins.limits names a plugin that is not there (yet)", "plugin", name, "dir", g.config.Plugins.Dir)
+		}
+	}
 }
 
 func definitions(c *config.Config) []registry.Definition {

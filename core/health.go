@@ -20,17 +20,29 @@ type stateCollector struct{ gateway *Gateway }
 var (
 	clientUp = prometheus.NewDesc("athena_client_available",
 		"1 when the client's database is open and answering.", []string{"client", "backend"}, nil)
-	pluginUp = prometheus.NewDesc("athena_plugin_ready",
-		"1 when the plugin's process serves calls.", []string{"plugin"}, nil)
-	pluginRestarts = prometheus.NewDesc("athena_plugin_restarts_total",
-		"Starts of the plugin's process after the first.", []string{"plugin"}, nil)
+	pluginUp             = pluginDesc("ready", "1 when the plugin's process serves calls.")
+	pluginRestarts       = pluginDesc("restarts_total", "Starts of the plugin's process after the first.")
+	pluginState          = pluginDesc("state", "1 for the state that the plugin is in.", "state")
+	pluginCalls          = pluginDesc("calls", "Calls under way in the plugin.")
+	pluginWaiting        = pluginDesc("waiting_calls", "Calls that wait for the plugin to come back.")
+	pluginMemory         = pluginDesc("memory_bytes", "Memory that the plugin's process holds.")
+	pluginCPU            = pluginDesc("cpu_seconds_total", "Processor time that the plugin's process has used; a new process begins at 0.")
+	pluginInstances      = pluginDesc("open_instances", "Clients that are open in the plugin.")
+	pluginFailures       = pluginDesc("failures", "Failed starts and early deaths of the plugin in a row; five within ten minutes are quarantine.")
+	pluginLogsLost       = pluginDesc("log_lines_dropped_total", "Lines of the plugin that did not reach the log: it printed them too fast.")
+	pluginStillFinishing = pluginDesc("finishing_processes", "Replaced processes of the plugin that finish their calls.")
 )
+
+func pluginDesc(name, help string, more ...string) *prometheus.Desc {
+	return prometheus.NewDesc("athena_plugin_"+name, help, append([]string{"plugin"}, more...), nil)
+}
 
 // Describe and Collect make it a prometheus.Collector.
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
-	ch <- clientUp
-	ch <- pluginUp
-	ch <- pluginRestarts
+	for _, desc := range []*prometheus.Desc{clientUp, pluginUp, pluginRestarts, pluginState, pluginCalls, pluginWaiting, pluginMemory,
+		pluginCPU, pluginInstances, pluginFailures, pluginLogsLost, pluginStillFinishing} {
+		ch <- desc
+	}
 }
 
 func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
@@ -39,8 +51,34 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(clientUp, prometheus.GaugeValue, bit(s.Available), s.Name, s.Backend)
 	}
 	for _, p := range c.gateway.host.Plugins() {
-		ch <- prometheus.MustNewConstMetric(pluginUp, prometheus.GaugeValue, bit(p.PID != 0), p.Name)
-		ch <- prometheus.MustNewConstMetric(pluginRestarts, prometheus.CounterValue, float64(p.Restarts), p.Name)
+		name := strings.ToValidUTF8(p.Name, "\uFFFD") // as labels have to be, which files need not
+		gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+			ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, append([]string{name}, labels...)...)
+		}
+		counter := func(desc *prometheus.Desc, value float64) {
+			ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, value, name)
+		}
+		open := 0
+		for _, i := range p.Instances {
+			if i.Open {
+				open++
+			}
+		}
+		gauge(pluginUp, bit(p.PID != 0))
+		counter(pluginRestarts, float64(p.Restarts))
+		gauge(pluginState, 1, string(p.State))
+		gauge(pluginCalls, float64(p.Calls))
+		gauge(pluginWaiting, float64(p.Waiting))
+		gauge(pluginInstances, float64(open))
+		gauge(pluginFailures, float64(p.Failures))
+		counter(pluginLogsLost, float64(p.LogsLost))
+		gauge(pluginStillFinishing, float64(p.Finishing))
+		if p.Memory > 0 {
+			gauge(pluginMemory, float64(p.Memory))
+		}
+		if p.PID != 0 {
+			counter(pluginCPU, p.CPU)
+		}
 	}
 }
 

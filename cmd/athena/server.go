@@ -65,6 +65,8 @@ func serve(cmd *cobra.Command, flags *serverFlags) error {
 		Level:      hclog.LevelFromString(cfg.Log.Level),
 		Output:     cmd.ErrOrStderr(),
 		JSONFormat: cfg.Log.Format == "json",
+		// A plugin's level can be changed while the gateway runs, and is its own.
+		IndependentLevels: true,
 	})
 	logConfig(logger, cfg)
 

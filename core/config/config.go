@@ -5,7 +5,8 @@
 // dot: ATHENA_API__BODY_LIMIT_MB is api.body_limit_mb. A few have short names too:
 // ATHENA_PORT, ATHENA_HOST, ATHENA_LEDGER_URI, ATHENA_PLUGINS_DIR, ATHENA_LOG_LEVEL and
 // ATHENA_LOG_FORMAT; the long name wins. An empty variable counts as not set. Clients are
-// defined in the file alone, which may hold ${VAR} and ${VAR:-default} in any value.
+// defined in the file alone, which may hold ${VAR} and ${VAR:-default} in any value. The
+// admin key is in the variable ATHENA_KEY_12 and nowhere else.
 package config
 
 import (
@@ -21,6 +22,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
+)
+
+// The admin key's variable, and the length below which a key is too easy to guess.
+const (
+	adminKeyVariable = "ATHENA_KEY_12"
+	minAdminKey      = 16
 )
 
 // Config is the whole configuration, checked.
@@ -46,12 +53,25 @@ type API struct {
 	AllowOpen       bool          // listen beyond loopback although no API key is asked for
 	BodyLimit       int           // bytes of a request body
 	ShutdownTimeout time.Duration // how long requests may take to end after SIGTERM
+	AdminKey        Secret        `json:"-"` // opens the operators' routes; "": they are closed
 }
 
-// Plugins says where plugin binaries are and how they are checked.
+// Secret is a text that prints as ***.
+type Secret string
+
+// Plugins says where plugin binaries are, how they are checked and what they may use.
 type Plugins struct {
-	Dir    string // absolute
-	Verify string // strict, warn or dev
+	Dir     string            // absolute
+	Verify  string            // strict, warn or dev
+	PassEnv []string          // names of variables that plugins get of the gateway's environment
+	Limits  Limits            // of each plugin
+	ByName  map[string]Limits // of single plugins, where they differ
+}
+
+// Limits of a plugin's process; 0 is none.
+type Limits struct {
+	Memory    int64 // bytes
+	OpenFiles int
 }
 
 // Ledger is the gateway's own database.
@@ -79,6 +99,11 @@ type Gateway struct {
 type Log struct {
 	Level  string // debug, info, warn or error
 	Format string // text or json
+}
+
+// Format prints stars, whatever the verb.
+func (s Secret) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "***")
 }
 
 // Format prints the kind of ledger alone, whatever the verb: a URI holds a password.
@@ -122,6 +147,9 @@ type Options struct {
 func Load(o Options) (*Config, error) {
 	env := environment(o.Env)
 	c := &Config{}
+	if err := c.readAdminKey(env); err != nil {
+		return nil, err
+	}
 	data, err := c.read(o, env)
 	if err != nil {
 		return nil, err
@@ -138,6 +166,23 @@ func Load(o Options) (*Config, error) {
 		return nil, located(c.Path, err)
 	}
 	return c, nil
+}
+
+// readAdminKey takes the admin key from the environment. It has to fit a header as it is.
+func (c *Config) readAdminKey(env environ) error {
+	key := env[adminKeyVariable]
+	if key != "" && len(key) < minAdminKey {
+		return fmt.Errorf("%s is too short for a key that opens the operators' routes: set it to a random text of %d characters or more, "+
+			"as `openssl rand -hex 32` makes, or leave it unset to keep them closed", adminKeyVariable, minAdminKey)
+	}
+	for _, b := range []byte(key) {
+		if b <= ' ' || b > '~' {
+			return fmt.Errorf("%s holds a space, a line break or another character that no header carries: "+
+				"set it to a text of letters, digits and signs, as `openssl rand -hex 32` makes", adminKeyVariable)
+		}
+	}
+	c.API.AdminKey = Secret(key)
+	return nil
 }
 
 // located says which file was being used; several mistakes get a line each.
@@ -186,9 +231,6 @@ func (c *Config) resolve(executable string) error {
 	case (scheme == "postgres" || scheme == "postgresql") && rest != "":
 	default:
 		return errors.New("ledger.uri: want sqlite://PATH or postgres://USER:PASSWORD@HOST/DATABASE")
-	}
-	if c.Plugins.Verify != "dev" {
-		c.Warnings = append(c.Warnings, fmt.Sprintf("plugins.verify: %s has no effect yet: plugins are not checked", c.Plugins.Verify))
 	}
 	if name := c.Gateway.DefaultClient; name != "" {
 		if !clientName.MatchString(name) {

@@ -133,6 +133,19 @@ func TestMistakes(t *testing.T) {
 		{"api: [{port: 1}, {port: 2}]", "api.port: is there twice"},
 		{"api: {port: 1, port: 2}", `"port" already defined`},
 		{"plugins: {verify: stict}", "plugins.verify: want one of strict, warn, dev; did you mean strict?"},
+		{"plugins: {memory_mb: -1}", "plugins.memory_mb: want a whole number from 0"},
+		{"plugins: {open_file: 10}", "plugins.open_file: unknown key; did you mean plugins.open_files?"},
+		{"plugins: {pass_env: {A: 1}}", "plugins.pass_env: want a list of variables' names"},
+		{"plugins: {pass_env: [A=s3cret]}", "plugins.pass_env: want names of variables"},
+		{"plugins: {pass_env: [1]}", "plugins.pass_env: want names of variables"},
+		{"plugins: {pass_env: [ATHENA_KEY_12]}", "plugins.pass_env: ATHENA_KEY_12 is the gateway's own"},
+		{"plugins: {limits: 5}", "plugins.limits: want, in the file, a mapping such as"},
+		{"plugins: {limits: {postgres: 5}}", "plugins.limits: postgres: want a mapping such as"},
+		{"plugins: {limits: {postgres: {memory_md: 5}}}", "plugins.limits: postgres.memory_md: unknown key; did you mean memory_mb?"},
+		{"plugins: {limits: {postgres: {memory_mb: 0}}}", "plugins.limits: postgres.memory_mb: want a whole number from 1"},
+		{"plugins: {limits: {a: {x: 1}, b: {open_files: many}}}", "plugins.limits: a.x: unknown key; b.open_files: want a whole number from 1"},
+		{"plugins: {dir: 'x${ATHENA_KEY_12}'}", "plugins.dir: the admin key in ATHENA_KEY_12 is for no value"},
+		{"clients: {a: {backend: b, config: {key: '${ATHENA_KEY_12:-s3cret}'}}}", "clients.a.config.key: the admin key in ATHENA_KEY_12 is for no value"},
 		{"ledger: {uri: 'mysql://u:s3cret@h/d'}", "ledger.uri: want sqlite://PATH or postgres://"},
 		{"ledger: {uri: '${LEDGER}'}", "ledger.uri: the environment variable LEDGER is not set"},
 		{"ledger: {uri: '${LEDGER'}", "ledger.uri: a ${ without its }"},
@@ -182,6 +195,10 @@ func TestEnvironmentMistakes(t *testing.T) {
 		{"ATHENA_API__PROT=1", "ATHENA_API__PROT: unknown key api.prot; did you mean ATHENA_API__PORT?"},
 		{"ATHENA_CLIENTS__A__BACKEND=x", "clients are defined in the file alone"},
 		{"ATHENA_LEDGER_URI=s3cret", "ledger.uri: want"},
+		{"ATHENA_PLUGINS__LIMITS=x", "plugins.limits (from ATHENA_PLUGINS__LIMITS): want, in the file, a mapping"},
+		{"ATHENA_PLUGINS__PASS_ENV=A,,B", "plugins.pass_env (from ATHENA_PLUGINS__PASS_ENV): want names of variables"},
+		{"ATHENA_KEY_12=s3cret", "ATHENA_KEY_12 is too short"},
+		{"ATHENA_KEY_12=s3cret-s3cret-s3cret\n", "ATHENA_KEY_12 holds a space, a line break"},
 	} {
 		_, err := load(t, "", Options{Env: []string{test.variable, "ATHENA_SOMETHING_ELSE=1"}})
 		if err == nil || !strings.Contains(err.Error(), test.want) {
@@ -190,6 +207,29 @@ func TestEnvironmentMistakes(t *testing.T) {
 		if err != nil && strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%v shows a secret", err)
 		}
+	}
+}
+
+func TestPluginSettings(t *testing.T) {
+	const yaml = `plugins: {verify: strict, memory_mb: 1024, pass_env: [HTTPS_PROXY, no_proxy], limits: {postgres: {memory_mb: "${MB}"}, my.db: {memory_mb: 64, open_files: 99}}}`
+	c, err := load(t, yaml, Options{Env: []string{"MB=512", "ATHENA_PLUGINS__OPEN_FILES=4096", "ATHENA_KEY_12=0123456789abcdef"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Plugins{Dir: c.Plugins.Dir, Verify: "strict", PassEnv: []string{"HTTPS_PROXY", "no_proxy"},
+		Limits: Limits{Memory: 1 << 30, OpenFiles: 4096}, ByName: map[string]Limits{"postgres": {Memory: 512 << 20}, "my.db": {Memory: 64 << 20, OpenFiles: 99}}}
+	if diff := cmp.Diff(want, c.Plugins); diff != "" {
+		t.Error(diff)
+	}
+	if len(c.Warnings) > 0 || c.API.AdminKey != "0123456789abcdef" {
+		t.Errorf("warnings %v", c.Warnings)
+	}
+	c, err = load(t, yaml, Options{Env: []string{"MB=512", "ATHENA_PLUGINS__PASS_ENV=A, B"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"A", "B"}, c.Plugins.PassEnv); diff != "" || c.API.AdminKey != "" {
+		t.Error(diff)
 	}
 }
 
@@ -272,7 +312,7 @@ func TestCheckBind(t *testing.T) {
 func TestSecretsAreNotPrinted(t *testing.T) {
 	c, err := load(t, `
 ledger: {uri: "postgres://u:s3cret@h/d"}
-postgres_clients: {a: "postgres://u:s3cret@h/d"}`, Options{})
+postgres_clients: {a: "postgres://u:s3cret@h/d"}`, Options{Env: []string{"ATHENA_KEY_12=s3cret-s3cret-s3cret"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 
 var (
 	errUnclosed = errors.New("a ${ without its }; write $${ for a literal ${")
+	errAdminKey = errors.New("the admin key in " + adminKeyVariable + " is for no value of the configuration; use a variable of its own")
 	errBadName  = errors.New("after ${ comes a variable's name (letters, digits, underscores), " +
 		"then } or :-default}; write $${ for a literal ${")
 )
@@ -35,6 +36,9 @@ func expand(text string, lookup func(string) (string, bool)) (out string, missin
 		name, fallback, hasDefault := strings.Cut(inner, ":-")
 		if !isVariable(name) || strings.Contains(fallback, "${") {
 			return "", nil, errBadName
+		}
+		if name == adminKeyVariable {
+			return "", nil, errAdminKey
 		}
 		value, set := lookup(name)
 		switch {

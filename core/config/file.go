@@ -134,8 +134,23 @@ func (f *file) unknown(path string) {
 
 // settingValue expands the variables of one setting.
 func (f *file) settingValue(path string, value any) any {
-	text, ok := value.(string)
-	if !ok {
+	text := ""
+	switch value := plain(value).(type) {
+	case string:
+		text = value
+	case map[string]any:
+		out := map[string]any{}
+		for _, key := range slices.Sorted(maps.Keys(value)) {
+			out[key] = f.settingValue(path+"."+key, value[key])
+		}
+		return out
+	case []any:
+		out := make([]any, len(value))
+		for i, item := range value {
+			out[i] = f.settingValue(fmt.Sprintf("%s[%d]", path, i), item)
+		}
+		return out
+	default:
 		return value
 	}
 	out, missing, err := expand(text, f.lookup)

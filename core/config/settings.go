@@ -30,6 +30,10 @@ var settings = []setting{
 	}),
 	text("plugins.dir", "bin/plugins", func(c *Config) *string { return &c.Plugins.Dir }),
 	oneOf("plugins.verify", "dev", func(c *Config) *string { return &c.Plugins.Verify }, "strict", "warn", "dev"),
+	number("plugins.memory_mb", 0, 0, maxMemoryMB, func(c *Config, n int) { c.Plugins.Limits.Memory = int64(n) << 20 }),
+	number("plugins.open_files", 0, 0, maxOpenFiles, func(c *Config, n int) { c.Plugins.Limits.OpenFiles = n }),
+	{"plugins.pass_env", []any{}, setPassEnv},
+	{"plugins.limits", map[string]any{}, setPluginLimits},
 	text("ledger.uri", "sqlite://data/athena.db", func(c *Config) *string { return &c.Ledger.URI }),
 	text("gateway.default_client", "", func(c *Config) *string { return &c.Gateway.DefaultClient }),
 	number("gateway.resilience_timeout_secs", 30, 1, 86400, func(c *Config, n int) {
@@ -187,23 +191,30 @@ func boolean(key string, value bool, field func(*Config) *bool) setting {
 // number takes an integer of YAML, or its text as variables and flags bring it.
 func number(key string, value, low, high int, set func(*Config, int)) setting {
 	return setting{key, value, func(c *Config, v any) error {
-		n := int64(math.MinInt64)
-		switch v := v.(type) {
-		case int:
-			n = int64(v)
-		case int64:
-			n = v
-		case string:
-			if parsed, err := strconv.ParseInt(strings.TrimSpace(v), 10, 64); err == nil {
-				n = parsed
-			}
+		n, err := wholeNumber(v, low, high)
+		if err == nil {
+			set(c, n)
 		}
-		if n < int64(low) || n > int64(high) {
-			return fmt.Errorf("want a whole number from %d to %d", low, high)
-		}
-		set(c, int(n))
-		return nil
+		return err
 	}}
+}
+
+func wholeNumber(v any, low, high int) (int, error) {
+	n := int64(math.MinInt64)
+	switch v := v.(type) {
+	case int:
+		n = int64(v)
+	case int64:
+		n = v
+	case string:
+		if parsed, err := strconv.ParseInt(strings.TrimSpace(v), 10, 64); err == nil {
+			n = parsed
+		}
+	}
+	if n < int64(low) || n > int64(high) {
+		return 0, fmt.Errorf("want a whole number from %d to %d", low, high)
+	}
+	return int(n), nil
 }
 
 // kind names the type of a value of the file for a message.

@@ -130,6 +130,9 @@ func (s *Server) head(r *Request, response *Response) {
 	h.SetContentType(contentType(response))
 	h.Set("X-Request-Id", r.ID)
 	h.Set("X-Athena-Request-Id", r.ID)
+	if r.route.Guard == Admin {
+		h.Set(fiber.HeaderCacheControl, "no-store")
+	}
 	for _, header := range response.Header {
 		h.Add(header.Name, header.Value)
 	}

@@ -43,6 +43,9 @@ func (r *Request) Method() string { return string(r.fctx.Method()) }
 // Path is the request's path as it was sent, without the query.
 func (r *Request) Path() string { return string(r.fctx.URI().PathOriginal()) }
 
+// Remote is the address and port that the request came from, perhaps a proxy's.
+func (r *Request) Remote() string { return r.fctx.RemoteAddr().String() }
+
 // Header is the first value of a header, in any letter case, or "".
 func (r *Request) Header(name string) string { return string(r.fctx.Request.Header.Peek(name)) }
 

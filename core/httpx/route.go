@@ -16,7 +16,7 @@ type Guard struct{ kind, right string }
 var (
 	Public = Guard{kind: "public"} // anybody
 	Key    = Guard{kind: "key"}    // whoever has an API key, once keys are enforced
-	Admin  = Guard{kind: "admin"}  // operators
+	Admin  = Guard{kind: "admin"}  // operators, who have the admin key; its answers are not to be stored
 )
 
 // Right is the guard of routes that need an API key with the named right.

@@ -24,8 +24,10 @@ type Options struct {
 	Logger   hclog.Logger         // nil: none
 	Registry *prometheus.Registry // nil: metrics are kept but not shown
 
-	// Authorize decides on every route that is not Public; its error is the answer. Nil,
-	// while there are no API keys: Key routes are open, all others closed.
+	// AdminKey opens the Admin routes to requests that carry it; "": they are closed.
+	AdminKey string
+	// Authorize decides on routes with the guards Key and Right; its error is the answer.
+	// Nil, while there are no API keys: Key routes are open, those with a Right closed.
 	Authorize func(*Request, Guard) error
 
 	BodyLimit     int           // bytes of a request body [64 MiB - 1 MiB]
@@ -51,6 +53,8 @@ type Server struct {
 	other   *routeMetrics // requests that match no route
 	watcher watcher
 	conns   connSet
+
+	adminGuard *adminGuard
 
 	listener atomic.Pointer[listener]
 	draining atomic.Bool
@@ -80,7 +84,8 @@ func New(o Options) (*Server, error) {
 	defaultTo(&o.HeaderTimeout, 10*time.Second)
 	defaultTo(&o.IdleTimeout, 120*time.Second)
 	defaultTo(&o.WriteTimeout, 30*time.Second)
-	s := &Server{options: o, log: o.Logger, metrics: newMetrics(o.Registry), quit: make(chan struct{})}
+	s := &Server{options: o, log: o.Logger, metrics: newMetrics(o.Registry), adminGuard: newAdminGuard(o.AdminKey, o.Registry), quit: make(chan struct{})}
+	s.options.AdminKey = "" // the guard has what is needed of it
 	s.other = s.metrics.route("unmatched", "any")
 	s.app = fiber.New(fiber.Config{
 		DisableStartupMessage:        true,
@@ -261,14 +266,16 @@ func (s *Server) answer(r *Request) (err error) {
 }
 
 func (s *Server) authorize(r *Request) error {
+	if r.route.Guard == Admin {
+		return s.admin(r)
+	}
 	if s.options.Authorize != nil {
 		return s.options.Authorize(r, r.route.Guard)
 	}
 	if r.route.Guard == Key {
 		return s.sameOrigin(r)
 	}
-	return sdk.E(sdk.Unauthenticated, "admin_key_required", "this route is for operators").
-		WithHint("configure an admin key and send it as X-Athena-Key")
+	return sdk.E(sdk.Forbidden, "right_required", fmt.Sprintf("this route needs an API key with the right %q, and this gateway has no API keys", r.route.Guard.Name()))
 }
 
 // sameOrigin protects routes that ask for no key from web pages: a browser on this machine

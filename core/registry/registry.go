@@ -185,9 +185,15 @@ func (c *Client) unopened() *sdk.Error {
 // Status is the client's state.
 func (c *Client) Status() Status {
 	s := Status{Name: c.Name, Backend: c.Backend}
-	switch o := c.opened.Load(); {
-	case o == nil:
-		failure := c.unopened()
+	o := c.opened.Load()
+	var failure *sdk.Error
+	if o == nil {
+		failure = c.unopened()
+	} else {
+		failure = o.instance.Unavailable()
+	}
+	switch {
+	case failure != nil:
 		s.Reason, s.Message = failure.Reason, failure.Message
 	case o.executor.Open():
 		s.Reason, s.Message = "circuit_open", "the database did not answer the last requests"

@@ -1,0 +1,102 @@
+package core
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/athena-gateway/athena/core/config"
+	"github.com/athena-gateway/athena/core/httpx"
+)
+
+// open starts a gateway without clients and returns its URL.
+func open(t *testing.T, adminKey config.Secret, dir string) (*Gateway, string) {
+	t.Helper()
+	c := &config.Config{API: config.API{Host: "127.0.0.1", AdminKey: adminKey}, Plugins: config.Plugins{Dir: dir, Verify: "dev"}}
+	g, err := Open(context.Background(), c, Options{Logger: hclog.NewNullLogger(), Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, err := g.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- g.Serve() }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := g.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return g, "http://" + address.String()
+}
+
+// TestOperatorsRoutes walks the whole route table: no route of the guard Admin answers
+// without the key, and no route below /admin has another guard.
+func TestOperatorsRoutes(t *testing.T) {
+	const key = "0123456789abcdef"
+	for _, test := range []struct {
+		set  config.Secret
+		sent string
+		code string
+	}{
+		{"", "", "admin_disabled"},
+		{"", key, "admin_disabled"},
+		{key, "", "admin_key_required"},
+		{key, key + "x", "invalid_admin_key"},
+	} {
+		g, url := open(t, test.set, t.TempDir())
+		found := 0
+		for _, route := range g.routes {
+			if below := strings.HasPrefix(route.Path+"/", "/admin/"); below != (route.Guard == httpx.Admin) {
+				t.Errorf("%s %s has the guard %s", route.Method, route.Path, route.Guard)
+			}
+			if route.Guard != httpx.Admin {
+				continue
+			}
+			found++
+			methods := []string{route.Method}
+			if route.Method == "GET" {
+				methods = append(methods, "HEAD")
+			}
+			for _, method := range methods {
+				for _, path := range []string{route.Path, "/db" + route.Path, route.Path + "/"} {
+					request, err := http.NewRequest(method, url+strings.ReplaceAll(path, ":name", "sqlite"), strings.NewReader("{}"))
+					if err != nil {
+						t.Fatal(err)
+					}
+					if test.sent != "" {
+						request.Header.Set("X-Athena-Key", test.sent)
+					}
+					response, err := http.DefaultClient.Do(request)
+					if err != nil {
+						t.Fatal(err)
+					}
+					body, err := io.ReadAll(response.Body)
+					response.Body.Close()
+					var said struct{ Code string }
+					if err == nil && method != "HEAD" {
+						err = json.Unmarshal(body, &said)
+					}
+					if err != nil || response.StatusCode/100 != 4 || method != "HEAD" && said.Code != test.code {
+						t.Errorf("%s %s with the key %q, while %q is set, answers %d %s (%v); want %s", method, path, test.sent, string(test.set), response.StatusCode, body, err, test.code)
+					}
+				}
+			}
+		}
+		if found < 7 {
+			t.Errorf("only %d routes ask for the admin key", found)
+		}
+	}
+}
