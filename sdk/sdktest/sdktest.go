@@ -30,6 +30,9 @@ type Check struct {
 	// not declare; "" means that it can run. A nil Needs needs nothing.
 	Needs func(*Target, sdk.Capabilities) (missing string)
 	Run   func(ctx context.Context, t *Target) error
+	// Mandatory marks what every plugin must pass, in whatever language and whatever its
+	// backend can do. These checks need no Dialect.
+	Mandatory bool
 }
 
 // Target is a backend to check.
@@ -41,9 +44,8 @@ type Target struct {
 	// something may be dropped and made again.
 	Config  json.RawMessage
 	Dialect Dialect
-	// Kill ends the process of the latest Connect at once, as SIGKILL does. Nil: there
-	// is no process of its own.
-	Kill func() error
+	// Process is the process of the latest Connect. Nil: there is none of its own.
+	Process func() *Process
 	// Held is how many bytes of memory the plugin of the latest Connect holds. Nil: not
 	// to be measured.
 	Held func() (int64, error)
@@ -116,7 +118,7 @@ const timeout = 2 * time.Minute
 
 // Checks lists all checks in the order in which to run them.
 func Checks() []Check {
-	return slices.Concat(configChecks, crudChecks, writeChecks, operatorChecks, expressionChecks, relationChecks,
+	return slices.Concat(protocolChecks, processChecks, configChecks, crudChecks, writeChecks, operatorChecks, expressionChecks, relationChecks,
 		functionChecks, resultChecks, errorChecks, sessionChecks, textChecks, introspectChecks, lifecycleChecks)
 }
 
