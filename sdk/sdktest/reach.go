@@ -3,7 +3,6 @@ package sdktest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
@@ -41,6 +41,8 @@ func (t Target) Binary(path string) Target {
 	var process *os.Process
 	t.Connect = func(context.Context) (*sdk.Remote, func(), error) {
 		command := exec.Command(path)
+		ownGroup(command)
+		var stderr said
 		client := goplugin.NewClient(&goplugin.ClientConfig{
 			HandshakeConfig:  sdk.Handshake,
 			Plugins:          sdk.PluginSet(),
@@ -48,23 +50,33 @@ func (t Target) Binary(path string) Target {
 			AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
 			GRPCDialOptions:  sdk.DialOptions(),
 			Logger:           hclog.NewNullLogger(),
+			Stderr:           &stderr,
+			StartTimeout:     startTimeout,
 		})
+		end := func(within time.Duration) { // go-plugin waits for ever for a frozen one, and for its children
+			if command.Process == nil {
+				return
+			}
+			stubborn := time.AfterFunc(within, func() { killGroup(command.Process) })
+			defer stubborn.Stop()
+			client.Kill()
+		}
 		protocol, err := client.Client()
 		if err != nil {
-			client.Kill()
-			return nil, nil, fmt.Errorf("start %s: %w", path, err)
+			end(0)
+			return nil, nil, startError(path, stderr.String(), err)
 		}
 		conn, err := protocol.Dispense("athena")
 		if err != nil {
-			client.Kill()
-			return nil, nil, err
+			end(0)
+			return nil, nil, startError(path, stderr.String(), err)
 		}
 		mu.Lock()
 		process = command.Process
 		mu.Unlock()
 		remote := sdk.NewRemote(conn.(*grpc.ClientConn))
 		return remote, func() {
-			client.Kill()
+			end(endTimeout)
 			_ = remote.Close()
 		}, nil
 	}
