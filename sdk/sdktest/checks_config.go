@@ -78,7 +78,10 @@ func jsonType(value json.RawMessage) string {
 type configValues map[string]json.RawMessage
 
 func (t *Target) config() (configValues, error) {
-	var config configValues
+	config := configValues{}
+	if len(t.Config) == 0 {
+		return config, nil
+	}
 	if err := json.Unmarshal(t.Config, &config); err != nil {
 		return nil, fmt.Errorf("the target's config: %w", err)
 	}

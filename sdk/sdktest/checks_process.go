@@ -125,9 +125,7 @@ func killedCheck(ctx context.Context, t *Target) error {
 		} else if !errors.Is(err, errors.ErrUnsupported) {
 			return err
 		}
-		if err := process.kill(); err != nil {
-			return err
-		}
+		process.kill()
 		timer := time.NewTimer(soon)
 		defer timer.Stop()
 		for what, end := range waiting {

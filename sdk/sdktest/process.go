@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -32,6 +30,9 @@ type Process struct {
 	stdout    printed        // but for the handshake
 	stderr    printed
 	exited    chan struct{} // closed when it has ended and its output is read
+
+	mu     sync.Mutex
+	reaped bool // the pid may be another's by now
 }
 
 var _ runner.Runner = (*Process)(nil)
@@ -39,10 +40,9 @@ var _ runner.Runner = (*Process)(nil)
 // markEnv names the variable by which the processes of one run are found.
 const markEnv = "ATHENA_SDKTEST_RUN"
 
-const (
-	drainOutput = 200 * time.Millisecond // for the output of a dead process, when another holds it open
-	stopGrace   = 5 * time.Second        // for a process that is asked to end
-)
+// drainOutput is how long the output of a dead process is still read, when another holds it
+// open.
+const drainOutput = 200 * time.Millisecond
 
 // startProcess runs the executable at path, shakes hands and connects, without the
 // gateway's supervision. The function returned ends the process.
@@ -56,18 +56,23 @@ func startProcess(ctx context.Context, path string) (*Process, *sdk.Remote, func
 		Logger:           hclog.NewNullLogger(),
 		SyncStdout:       &p.stdout,
 		SyncStderr:       &p.stderr,
+		StartTimeout:     startTimeout,
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
 			p.command = exec.Command(path)
+			ownGroup(p.command)
 			p.command.Env = append(spec.Env, markEnv+"="+p.mark, sdk.LifelineEnv+"=3")
 			return p, nil
 		},
 	})
-	stop := context.AfterFunc(ctx, func() { _ = p.kill() })
+	stop := context.AfterFunc(ctx, p.kill)
 	defer stop()
-	end := func() {
-		timer := time.AfterFunc(stopGrace, func() { _ = p.kill() })
-		defer timer.Stop()
+	end := func(within time.Duration) {
+		stubborn := time.AfterFunc(within, p.kill)
+		defer stubborn.Stop()
 		client.Kill() // waits for the end, for ever if the plugin is frozen
+		p.closeLifeline()
 	}
 	protocol, err := client.Client()
 	if err == nil {
@@ -75,18 +80,13 @@ func startProcess(ctx context.Context, path string) (*Process, *sdk.Remote, func
 		if conn, err = protocol.Dispense("athena"); err == nil {
 			remote := sdk.NewRemote(conn.(*grpc.ClientConn))
 			return p, remote, func() {
-				end()
+				end(endTimeout)
 				_ = remote.Close()
-				p.closeLifeline()
 			}, nil
 		}
 	}
-	end()
-	p.closeLifeline()
-	if said := strings.TrimSpace(p.stderr.tail()); said != "" {
-		err = fmt.Errorf("%w\nit printed: %s", err, said)
-	}
-	return nil, nil, nil, fmt.Errorf("start %s: %w", path, err)
+	end(0)
+	return nil, nil, nil, startError(path, p.stderr.tail(), err)
 }
 
 // Start starts the process and returns before it has said anything.
@@ -120,11 +120,13 @@ func (p *Process) Start(context.Context) error {
 	}
 	ends = append(ends, lifeR)
 	p.command.Stdout, p.command.Stderr, p.command.ExtraFiles = outW, errW, []*os.File{lifeR}
-	if err := p.command.Start(); err != nil {
+	p.mu.Lock()
+	err = p.command.Start()
+	p.mu.Unlock()
+	if err != nil {
 		stdout.Close()
 		stderr.Close()
 		lifeline.Close()
-		p.command.Process = nil
 		return err
 	}
 	p.lifeline = lifeline
@@ -134,7 +136,7 @@ func (p *Process) Start(context.Context) error {
 	readers.Go(func() { p.readStdout(stdout, line) })
 	readers.Go(func() { _, _ = io.Copy(&p.stderr, stderr) })
 	go func() {
-		_ = p.command.Wait()
+		p.reap()
 		deadline := time.Now().Add(drainOutput)
 		_ = stdout.SetReadDeadline(deadline)
 		_ = stderr.SetReadDeadline(deadline)
@@ -168,15 +170,21 @@ func (p *Process) readStdout(stdout *os.File, first *io.PipeWriter) {
 // maxHandshake is the longest first line that is taken for a handshake.
 const maxHandshake = 4 << 10
 
-// kill ends the process at once, as SIGKILL does.
-func (p *Process) kill() error {
-	if p.command == nil || p.command.Process == nil {
-		return nil
+// reap waits for the end of the process.
+func (p *Process) reap() {
+	_ = p.command.Wait() // its error repeats the state
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reaped = true
+}
+
+// kill ends the process and its group at once, as SIGKILL does.
+func (p *Process) kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.command != nil && p.command.Process != nil && !p.reaped {
+		killGroup(p.command.Process)
 	}
-	if err := p.command.Process.Kill(); !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	return nil
 }
 
 // closeLifeline is what the end of the gateway looks like to the process.
@@ -194,7 +202,10 @@ func (p *Process) Wait(context.Context) error {
 	return nil
 }
 
-func (p *Process) Kill(context.Context) error { return p.kill() }
+func (p *Process) Kill(context.Context) error {
+	p.kill()
+	return nil
+}
 
 func (p *Process) ID() string {
 	if p.command == nil || p.command.Process == nil {
@@ -242,5 +253,7 @@ func (p *printed) String() string {
 // tail is the end of it.
 func (p *printed) tail() string {
 	text := p.String()
-	return text[max(0, len(text)-2048):]
+	return strings.TrimSpace(text[max(0, len(text)-maxTail):])
 }
+
+const maxTail = 4 << 10
