@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/athena-gateway/athena/sdk"
@@ -187,6 +190,19 @@ func childrenCheck(ctx context.Context, t *Target) error {
 	return err
 }
 
+// more lists what is open more often after than before, such as /dev/null or socket.
+func more(before, after []string) []string {
+	counts := map[string]int{}
+	for i, list := range [][]string{after, before} {
+		for _, target := range list {
+			kind, _, _ := strings.Cut(target, ":[") // without the number of a socket or pipe
+			counts[kind] += 1 - 2*i
+		}
+	}
+	maps.DeleteFunc(counts, func(_ string, n int) bool { return n <= 0 })
+	return slices.Sorted(maps.Keys(counts))
+}
+
 // maxDescriptors is how many more descriptors may be open after rounds of opening and
 // closing than before.
 const maxDescriptors = 8
@@ -218,8 +234,8 @@ func descriptorsCheck(ctx context.Context, t *Target) error {
 		return eventually(ctx, 5*second, func() error {
 			after, err := t.Process().descriptors()
 			if err == nil && len(after) > len(before)+maxDescriptors {
-				err = fmt.Errorf("%d descriptors are open after %d rounds of opening and closing an instance, %d before, the last: %q",
-					len(after), rounds, len(before), after[len(after)-1])
+				err = fmt.Errorf("%d descriptors are open after %d rounds of opening and closing an instance, %d before; more than before: %s",
+					len(after), rounds, len(before), strings.Join(more(before, after), ", "))
 			}
 			return err
 		})
