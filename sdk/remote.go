@@ -167,6 +167,15 @@ func (r *Remote) Watch(ctx context.Context, beat func()) error {
 	return lost(ctx, err, ExecutedUnknown)
 }
 
+// Cancel asks the plugin to stop the call with this id (Call.ID), if it has one. The end
+// of a call's context does so too.
+func (r *Remote) Cancel(ctx context.Context, id uint64) error {
+	if _, err := r.backends[0].Cancel(ctx, &pluginpb.CancelRequest{Id: id}); err != nil {
+		return lost(ctx, err, ExecutedUnknown)
+	}
+	return nil
+}
+
 // Drain asks the plugin to refuse new calls and waits until the running ones have ended
 // and their answers are closed.
 func (r *Remote) Drain(ctx context.Context) error {
@@ -486,7 +495,7 @@ func (a *Answer) cancel() {
 	a.graceMu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), cancelGrace)
 	defer cancel()
-	_, _ = a.remote.backends[0].Cancel(ctx, &pluginpb.CancelRequest{Id: a.id})
+	_ = a.remote.Cancel(ctx, a.id)
 }
 
 // stopGrace is true when the session was not cut.

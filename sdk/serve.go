@@ -471,6 +471,11 @@ func (s *server) call(stream grpc.ServerStream, call *Call) error {
 		return stream.SendMsg(&Chunk{Err: refused, last: true})
 	}
 
+	if !call.Deadline.IsZero() && !time.Now().Before(call.Deadline) { // nobody waits for it any more
+		refused = E(Timeout, "deadline_exceeded", "the deadline passed before the call was executed")
+		return stream.SendMsg(&Chunk{Err: refused, last: true})
+	}
+
 	var deadline *time.Timer
 	if !call.Deadline.IsZero() {
 		deadline = time.AfterFunc(time.Until(call.Deadline), func() { cancel(context.DeadlineExceeded) })

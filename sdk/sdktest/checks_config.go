@@ -3,7 +3,6 @@ package sdktest
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,13 +11,11 @@ import (
 )
 
 var configChecks = []Check{
-	{Name: "manifest", Doc: "Describe answers a name, a version, verbs and a config schema that accepts the target's config", Run: manifestCheck},
 	{Name: "config/opens", Doc: "the target's config opens an instance, with its required keys alone too", Run: opensCheck},
 	{Name: "config/required", Doc: "without any one required key, or with null for it, a config is Invalid", Run: configRefused(withoutRequired)},
 	{Name: "config/unknown_key", Doc: "a config with an unknown key is Invalid", Run: configRefused(withUnknown)},
 	{Name: "config/wrong_type", Doc: "a config with a value of a wrong type is Invalid", Run: configRefused(withWrongType)},
 	{Name: "config/not_object", Doc: "a config that is no JSON object is Invalid", Run: configRefused(notObject)},
-	{Name: "config/secrets", Doc: "no error shows a secret of the config", Run: secretsCheck},
 }
 
 // configSchema is what the checks read of a config's JSON Schema.
@@ -53,40 +50,6 @@ func connected(ctx context.Context, t *Target, f func(*sdk.Remote, *sdk.Manifest
 	return f(remote, manifest, &schema)
 }
 
-func manifestCheck(ctx context.Context, t *Target) error {
-	return connected(ctx, t, func(_ *sdk.Remote, m *sdk.Manifest, schema *configSchema) error {
-		config, err := t.config()
-		switch {
-		case err != nil:
-			return err
-		case m.Name == "" || m.Version == "" || m.SDK == "":
-			return fmt.Errorf("name %q, version %q, SDK %q: none may be empty", m.Name, m.Version, m.SDK)
-		case len(m.Capabilities.Verbs) == 0:
-			return errors.New("no verb is declared")
-		case schema.Type != "object":
-			return fmt.Errorf("the config schema's type is %q, want object", schema.Type)
-		case schema.AdditionalProperties == nil || *schema.AdditionalProperties:
-			return errors.New("the config schema lets unknown keys pass: additionalProperties must be false")
-		}
-		for _, key := range schema.Required {
-			if _, ok := schema.Properties[key]; !ok {
-				return fmt.Errorf("the config schema requires %q, which is none of its properties", key)
-			}
-		}
-		for key, p := range schema.Properties {
-			if len(p.Default) > 0 && jsonType(p.Default) != p.Type && (jsonType(p.Default) != "integer" || p.Type != "number") {
-				return fmt.Errorf("the default of %q is %s, but its type is %s", key, p.Default, p.Type)
-			}
-		}
-		for key := range config {
-			if _, ok := schema.Properties[key]; !ok {
-				return fmt.Errorf("the config schema does not know %q of the target's config", key)
-			}
-		}
-		return nil
-	})
-}
-
 // jsonType names a value's type as JSON Schema does.
 func jsonType(value json.RawMessage) string {
 	var v any
@@ -111,8 +74,14 @@ func jsonType(value json.RawMessage) string {
 	return "null"
 }
 
-func (t *Target) config() (map[string]json.RawMessage, error) {
-	var config map[string]json.RawMessage
+// configValues is a config: a JSON object.
+type configValues map[string]json.RawMessage
+
+func (t *Target) config() (configValues, error) {
+	config := configValues{}
+	if len(t.Config) == 0 {
+		return config, nil
+	}
 	if err := json.Unmarshal(t.Config, &config); err != nil {
 		return nil, fmt.Errorf("the target's config: %w", err)
 	}
@@ -151,7 +120,7 @@ func opensCheck(ctx context.Context, t *Target) error {
 
 // configRefused opens instances with the configs that damage makes of the target's: every
 // one must be Invalid.
-func configRefused(damage func(*configSchema, map[string]json.RawMessage) map[string]any) func(context.Context, *Target) error {
+func configRefused(damage func(*configSchema, configValues) map[string]any) func(context.Context, *Target) error {
 	return func(ctx context.Context, t *Target) error {
 		return connected(ctx, t, func(remote *sdk.Remote, _ *sdk.Manifest, schema *configSchema) error {
 			good, err := t.config()
@@ -173,28 +142,45 @@ func configRefused(damage func(*configSchema, map[string]json.RawMessage) map[st
 	}
 }
 
-func withKey(config map[string]json.RawMessage, key, value string) map[string]json.RawMessage {
+// openUnfit opens an instance with a config that may be refused, and closes it if it is
+// not.
+func openUnfit(ctx context.Context, remote *sdk.Remote, value any) error {
+	config, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	if _, err := remote.OpenInstance(ctx, "athena_unfit", 1, config); err != nil {
+		return err
+	}
+	return remote.CloseInstance(ctx, "athena_unfit", 1)
+}
+
+func withoutKey(config configValues, key string) configValues {
+	config = maps.Clone(config)
+	delete(config, key)
+	return config
+}
+
+func withKey(config configValues, key, value string) configValues {
 	config = maps.Clone(config)
 	config[key] = json.RawMessage(value)
 	return config
 }
 
-func withoutRequired(schema *configSchema, good map[string]json.RawMessage) map[string]any {
+func withoutRequired(schema *configSchema, good configValues) map[string]any {
 	configs := map[string]any{}
 	for _, key := range schema.Required {
-		without := maps.Clone(good)
-		delete(without, key)
-		configs["without "+key] = without
+		configs["without "+key] = withoutKey(good, key)
 		configs["with null for "+key] = withKey(good, key, "null")
 	}
 	return configs
 }
 
-func withUnknown(_ *configSchema, good map[string]json.RawMessage) map[string]any {
+func withUnknown(_ *configSchema, good configValues) map[string]any {
 	return map[string]any{"with athena_unknown": withKey(good, "athena_unknown", "1")}
 }
 
-func withWrongType(schema *configSchema, good map[string]json.RawMessage) map[string]any {
+func withWrongType(schema *configSchema, good configValues) map[string]any {
 	configs := map[string]any{}
 	for key, p := range schema.Properties {
 		wrong := `[{"a":[]}]`
@@ -206,57 +192,6 @@ func withWrongType(schema *configSchema, good map[string]json.RawMessage) map[st
 	return configs
 }
 
-func notObject(*configSchema, map[string]json.RawMessage) map[string]any {
+func notObject(*configSchema, configValues) map[string]any {
 	return map[string]any{"an array": []int{}, "a text": "text", "a number": 5}
-}
-
-// secretsCheck opens instances whose secrets are canaries, with every text of the config
-// a canary too, and provokes errors on a good instance.
-func secretsCheck(ctx context.Context, t *Target) error {
-	return connected(ctx, t, func(remote *sdk.Remote, m *sdk.Manifest, schema *configSchema) error {
-		config, err := t.config()
-		if err != nil {
-			return err
-		}
-		secrets := slices.Clone(t.Secrets)
-		for key, p := range schema.Properties {
-			if !p.WriteOnly {
-				continue
-			}
-			var value string
-			if json.Unmarshal(config[key], &value) == nil && value != "" {
-				secrets = append(secrets, value)
-			}
-			for i, canary := range []string{"canary-9d2e77", "postgres://canary:canary-9d2e77@127.0.0.1:1/none"} {
-				bad, err := json.Marshal(withKey(config, key, string(sdk.AppendString(nil, canary))))
-				if err != nil {
-					return err
-				}
-				_, err = remote.OpenInstance(ctx, "canary", uint64(i+1), bad)
-				if err := showsNone(err, []string{"canary-9d2e77"}); err != nil {
-					return fmt.Errorf("opening with a canary for %s: %w", key, err)
-				}
-			}
-		}
-		if _, err := remote.OpenInstance(ctx, instanceName, 1, t.Config); err != nil {
-			return err
-		}
-		c := &client{Target: t, remote: remote, capabilities: m.Capabilities}
-		statements := []sdk.Statement{{Verb: sdk.Select, Table: sdk.Table{Name: "athena_missing"}}}
-		for _, s := range []*sdk.Statement{t.Dialect.Leak, t.Dialect.Syntax, t.Dialect.Panic} {
-			if s != nil {
-				statements = append(statements, *s)
-			}
-		}
-		for _, s := range statements {
-			_, err := c.do(ctx, s)
-			if err == nil {
-				return errors.New("no error where one was provoked")
-			}
-			if err := showsNone(err, secrets); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }

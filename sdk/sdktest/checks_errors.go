@@ -2,11 +2,9 @@ package sdktest
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/athena-gateway/athena/sdk"
 )
@@ -28,10 +26,7 @@ var errorChecks = []Check{
 		})},
 	{Name: "errors/missing_filter", Doc: "an update or delete of every row is refused unless AllowAll says that it is meant",
 		Needs: verbs(sdk.Insert, sdk.Update, sdk.Delete, sdk.Select), Run: withItems(missingFilterCheck)},
-	{Name: "errors/undeclared_verb", Doc: "a verb that is not declared is answered Unsupported", Run: with(undeclaredVerbCheck)},
-	{Name: "errors/undeclared_operator", Doc: "an operator that is not declared is answered Unsupported, deep in a filter too", Run: with(undeclaredOperatorCheck)},
 	{Name: "errors/too_deep", Doc: "a filter deeper than MaxFilterDepth is refused", Needs: verbs(sdk.Select), Run: with(tooDeepCheck)},
-	{Name: "errors/unknown_instance", Doc: "a call to an instance or generation that is not open is Unavailable unknown_instance", Run: with(unknownInstanceCheck)},
 	{Name: "errors/panic", Doc: "a panic fails one call and shows the caller nothing of itself",
 		Needs: given("Panic", func(d *Dialect) *sdk.Statement { return d.Panic }), Run: with(panicCheck)},
 }
@@ -169,25 +164,6 @@ func tooDeepCheck(ctx context.Context, c *client) error {
 	return wantError(err, sdk.Invalid, "too_deep")
 }
 
-func unknownInstanceCheck(ctx context.Context, c *client) error {
-	for _, change := range []func(*sdk.Call){
-		func(call *sdk.Call) { call.Instance = "athena_none" },
-		func(call *sdk.Call) { call.Generation = 99 },
-	} {
-		call := c.call(selectItems("id"))
-		change(call)
-		_, err := c.execute(ctx, call)
-		if err := wantError(err, sdk.Unavailable, "unknown_instance"); err != nil {
-			return err
-		}
-	}
-	if err := c.remote.CloseInstance(ctx, instanceName, 1); err != nil {
-		return err
-	}
-	_, err := c.do(ctx, selectItems("id"))
-	return wantError(err, sdk.Unavailable, "unknown_instance")
-}
-
 func panicCheck(ctx context.Context, c *client) error {
 	_, err := c.do(ctx, *c.Dialect.Panic)
 	var e *sdk.Error
@@ -200,27 +176,6 @@ func panicCheck(ctx context.Context, c *client) error {
 		return errors.New("a panic cannot know that nothing was executed")
 	}
 	return c.usable(ctx)
-}
-
-// showsNone checks that no text of err holds a secret.
-func showsNone(err error, secrets []string) error {
-	if err == nil {
-		return nil
-	}
-	text := err.Error()
-	if e := (*sdk.Error)(nil); errors.As(err, &e) {
-		all, marshalErr := json.Marshal(e)
-		if marshalErr != nil {
-			return marshalErr
-		}
-		text += string(all)
-	}
-	for _, secret := range secrets {
-		if strings.Contains(text, secret) {
-			return fmt.Errorf("an error shows a secret that begins with %.6s", secret)
-		}
-	}
-	return nil
 }
 
 func show(n *int64) string {

@@ -27,8 +27,8 @@ var lifecycleChecks = []Check{
 
 const second = time.Second
 
-func killable(t *Target, c sdk.Capabilities) string {
-	if t.Kill == nil {
+func killable(t *Target, _ sdk.Capabilities) string {
+	if t.Process == nil {
 		return "a process of its own"
 	}
 	return ""
@@ -309,7 +309,12 @@ func drainCheck(ctx context.Context, c *client) error {
 	if err != nil {
 		return err
 	}
-	defer a.Close()
+	closed := false
+	defer func() {
+		if !closed {
+			a.Close()
+		}
+	}()
 	drained := make(chan error, 1)
 	go func() { drained <- c.remote.Drain(ctx) }()
 	var refused error
@@ -330,6 +335,8 @@ func drainCheck(ctx context.Context, c *client) error {
 	if err := a.whole(); err != nil {
 		return fmt.Errorf("the call under way: %w", err)
 	}
+	a.Close()
+	closed = true
 	return <-drained
 }
 
@@ -341,11 +348,8 @@ func killReadingCheck(ctx context.Context, c *client) error {
 	defer a.Close()
 	watched := make(chan error, 1)
 	go func() { watched <- c.remote.Watch(ctx, func() {}) }()
-	if err := c.Kill(); err != nil {
-		return err
-	}
-	err = a.rest()
-	for _, err := range []error{err, <-watched} {
+	c.Process().kill()
+	for _, err := range []error{a.rest(), <-watched} {
 		if e := (*sdk.Error)(nil); !errors.As(err, &e) || e.Kind != sdk.Unavailable || e.Reason != "plugin_lost" {
 			return fmt.Errorf("answered %v, want unavailable (plugin_lost)", err)
 		}
@@ -361,11 +365,12 @@ func killReadingCheck(ctx context.Context, c *client) error {
 // acknowledged ones with a new one.
 func killWritingCheck(ctx context.Context, c *client) error {
 	const before = 20
+	process := c.Process()
 	acknowledged := 0
 	var lost error
 	for lost == nil {
 		if acknowledged == before {
-			go func() { _ = c.Kill() }()
+			go process.kill()
 		}
 		if _, lost = c.do(ctx, insertOne(acknowledged+1, "row")); lost == nil {
 			acknowledged++

@@ -2,20 +2,11 @@ package sdktest
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
-
-	"github.com/hashicorp/go-hclog"
-	goplugin "github.com/hashicorp/go-plugin"
-	"google.golang.org/grpc"
 
 	"github.com/athena-gateway/athena/sdk"
 )
@@ -38,61 +29,26 @@ func (t Target) InProcess(p sdk.Plugin) Target {
 // Connect, without the gateway's supervision.
 func (t Target) Binary(path string) Target {
 	var mu sync.Mutex
-	var process *os.Process
-	t.Connect = func(context.Context) (*sdk.Remote, func(), error) {
-		command := exec.Command(path)
-		client := goplugin.NewClient(&goplugin.ClientConfig{
-			HandshakeConfig:  sdk.Handshake,
-			Plugins:          sdk.PluginSet(),
-			Cmd:              command,
-			AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
-			GRPCDialOptions:  sdk.DialOptions(),
-			Logger:           hclog.NewNullLogger(),
-		})
-		protocol, err := client.Client()
+	var latest *Process
+	t.Connect = func(ctx context.Context) (*sdk.Remote, func(), error) {
+		process, remote, disconnect, err := startProcess(ctx, path)
 		if err != nil {
-			client.Kill()
-			return nil, nil, fmt.Errorf("start %s: %w", path, err)
-		}
-		conn, err := protocol.Dispense("athena")
-		if err != nil {
-			client.Kill()
 			return nil, nil, err
 		}
 		mu.Lock()
-		process = command.Process
-		mu.Unlock()
-		remote := sdk.NewRemote(conn.(*grpc.ClientConn))
-		return remote, func() {
-			client.Kill()
-			_ = remote.Close()
-		}, nil
+		defer mu.Unlock()
+		latest = process
+		return remote, disconnect, nil
 	}
-	latest := func() *os.Process {
+	t.Process = func() *Process {
 		mu.Lock()
 		defer mu.Unlock()
-		return process
+		return latest
 	}
-	t.Kill = func() error { return latest().Kill() }
 	if runtime.GOOS == "linux" {
-		t.Held = func() (int64, error) { return resident(latest().Pid) }
+		t.Held = func() (int64, error) { return t.Process().resident() }
 	}
 	return t
-}
-
-// resident is how many bytes of a Linux process's memory are its own: not of files.
-func resident(pid int) (int64, error) {
-	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(status)) {
-		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "RssAnon:" {
-			kilobytes, err := strconv.ParseInt(fields[1], 10, 64)
-			return kilobytes << 10, err
-		}
-	}
-	return 0, errors.New("the process's status does not tell its memory")
 }
 
 // Build builds the plugin of a package, named as in go build, and returns the path of

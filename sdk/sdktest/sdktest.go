@@ -1,6 +1,6 @@
 // Package sdktest is the conformance suite that every backend passes, and a Memory
 // backend that passes it. The checks know nothing of testing.T, so that they can run
-// outside go test; Run makes a subtest of each. A plugin's test is
+// outside go test, as Verify does; Run makes a subtest of each. A plugin's test is
 //
 //	func TestConformance(t *testing.T) {
 //		target := sdktest.Target{Config: json.RawMessage(`{"path": "` + path + `"}`), Dialect: sdktest.SQLite}
@@ -12,13 +12,9 @@ package sdktest
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
-
-	"go.uber.org/goleak"
 
 	"github.com/athena-gateway/athena/sdk"
 )
@@ -30,6 +26,9 @@ type Check struct {
 	// not declare; "" means that it can run. A nil Needs needs nothing.
 	Needs func(*Target, sdk.Capabilities) (missing string)
 	Run   func(ctx context.Context, t *Target) error
+	// Mandatory marks what every plugin must pass, in whatever language and whatever its
+	// backend can do. These checks need no Dialect.
+	Mandatory bool
 }
 
 // Target is a backend to check.
@@ -41,9 +40,8 @@ type Target struct {
 	// something may be dropped and made again.
 	Config  json.RawMessage
 	Dialect Dialect
-	// Kill ends the process of the latest Connect at once, as SIGKILL does. Nil: there
-	// is no process of its own.
-	Kill func() error
+	// Process is the process of the latest Connect. Nil: there is none of its own.
+	Process func() *Process
 	// Held is how many bytes of memory the plugin of the latest Connect holds. Nil: not
 	// to be measured.
 	Held func() (int64, error)
@@ -52,6 +50,8 @@ type Target struct {
 	Secrets []string
 	// SameProcess makes Run look for goroutines left behind.
 	SameProcess bool
+	// Timeout bounds each check; 0: two minutes.
+	Timeout time.Duration
 	// Coverage collects what the checks have used of the model. Nil: nothing does.
 	Coverage *Coverage
 }
@@ -111,61 +111,37 @@ type Dialect struct {
 // NumbersRows is how many rows Dialect.Numbers answers with.
 const NumbersRows = 100_000
 
-// timeout bounds a check.
+// timeout bounds a check of a target without Timeout.
 const timeout = 2 * time.Minute
 
 // Checks lists all checks in the order in which to run them.
 func Checks() []Check {
-	return slices.Concat(configChecks, crudChecks, writeChecks, operatorChecks, expressionChecks, relationChecks,
+	return slices.Concat(protocolChecks, processChecks, configChecks, crudChecks, writeChecks, operatorChecks, expressionChecks, relationChecks,
 		functionChecks, resultChecks, errorChecks, sessionChecks, textChecks, introspectChecks, lifecycleChecks)
 }
 
 // Run runs each check as a subtest. A check that the backend need not pass because it
-// declares no such ability passes with a log line that says so. With groups, such as
-// transactions, only their checks are run.
+// declares no such ability passes with a log line that says so. With groups, as in Verify,
+// only their checks are run.
 func Run(t *testing.T, target Target, groups ...string) {
-	capabilities, err := target.Capabilities(t.Context())
+	checks, err := choose(groups)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, check := range Checks() {
-		if group, _, _ := strings.Cut(check.Name, "/"); len(groups) > 0 && !slices.Contains(groups, group) {
-			continue
-		}
+	manifest, err := target.manifest(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, check := range checks {
 		t.Run(check.Name, func(t *testing.T) {
-			if check.Needs != nil {
-				if missing := check.Needs(&target, capabilities); missing != "" {
-					t.Logf("not declared: %s", missing)
-					return
-				}
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), timeout)
-			defer cancel()
-			before := goleak.IgnoreCurrent()
-			if err := check.Run(ctx, &target); err != nil {
-				t.Errorf("%s: %v", check.Doc, err)
-			}
-			if target.SameProcess {
-				if err := goleak.Find(before); err != nil {
-					t.Errorf("left behind: %v", err)
-				}
+			switch result := target.check(t.Context(), check, manifest.Capabilities); {
+			case result.Missing != "":
+				t.Logf("not declared: %s", result.Missing)
+			case result.Err != nil:
+				t.Errorf("%s: %v", check.Doc, result.Err)
 			}
 		})
 	}
-}
-
-// Capabilities asks the plugin what it declares, for Check.Needs.
-func (t *Target) Capabilities(ctx context.Context) (sdk.Capabilities, error) {
-	remote, disconnect, err := t.Connect(ctx)
-	if err != nil {
-		return sdk.Capabilities{}, fmt.Errorf("connect: %w", err)
-	}
-	defer disconnect()
-	manifest, err := remote.Describe(ctx)
-	if err != nil {
-		return sdk.Capabilities{}, fmt.Errorf("describe: %w", err)
-	}
-	return manifest.Capabilities, nil
 }
 
 // verbs is a Needs for checks of some verbs.
