@@ -26,8 +26,10 @@ import (
 // process is a run of the plugin without a gateway around it.
 type process struct {
 	*sdk.Remote
+	conn     *grpc.ClientConn // what Remote goes over
 	command  *exec.Cmd
 	lifeline *os.File // our end
+	theirs   *os.File // what it has inherited, as all plugins of a gateway do
 	stdout   *bufio.Reader
 	stderr   output
 	ended    chan struct{} // closed when the process has ended
@@ -64,7 +66,7 @@ func start(t *testing.T) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{lifeline: ours, ended: make(chan struct{}), command: &exec.Cmd{
+	p := &process{lifeline: ours, theirs: theirs, ended: make(chan struct{}), command: &exec.Cmd{
 		Path: filepath.Join(dir, "node-kv"), Args: []string{"node-kv"}, ExtraFiles: []*os.File{theirs},
 		Env: []string{"PATH=" + os.Getenv("PATH"), sdk.Handshake.MagicCookieKey + "=" + sdk.Handshake.MagicCookieValue,
 			"PLUGIN_UNIX_SOCKET_DIR=" + dir, sdk.LifelineEnv + "=3"},
@@ -78,7 +80,6 @@ func start(t *testing.T) *process {
 	if err := p.command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	theirs.Close()
 	stdoutW.Close()
 	go func() {
 		_ = p.command.Wait()
@@ -86,11 +87,12 @@ func start(t *testing.T) *process {
 	}()
 	t.Cleanup(func() {
 		ours.Close()
+		theirs.Close()
 		_ = p.command.Process.Kill()
 		<-p.ended
 		stdout.Close()
 	})
-	_ = stdout.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = stdout.SetReadDeadline(time.Now().Add(20 * time.Second))
 	line, err := p.stdout.ReadString('\n')
 	if err != nil {
 		t.Fatalf("no handshake: %v: %s", err, p.stderr.String())
@@ -106,7 +108,7 @@ func start(t *testing.T) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Remote = sdk.NewRemote(conn)
+	p.conn, p.Remote = conn, sdk.NewRemote(conn)
 	t.Cleanup(func() { p.Remote.Close() })
 	return p
 }

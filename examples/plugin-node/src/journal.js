@@ -61,7 +61,8 @@ class Journal {
   // line before it may have been cut short.
   add(record) {
     const text = JSON.stringify(record);
-    fs.writeSync(this.fd, `\n${this.key ? encrypt(this.key, text) : text}\n`);
+    const bytes = Buffer.from(`\n${this.key ? encrypt(this.key, text) : text}\n`);
+    if (fs.writeSync(this.fd, bytes) < bytes.length) throw new Error(`${this.path} could not be written to the end`);
     fs.fdatasyncSync(this.fd);
   }
 

@@ -1,5 +1,6 @@
 'use strict';
 
+const { status } = require('@grpc/grpc-js');
 const { Answer } = require('./answer');
 const { check } = require('./capabilities');
 const { CallError, toProto } = require('./errors');
@@ -18,11 +19,16 @@ function backendService(plugin, instances) {
         call = message.call;
         parts = [];
       } else {
-        parts.push(message.part.data);
+        parts.push(message.part?.data);
+      }
+      const rows = call?.statements.at(-1)?.rows;
+      if (!call || (call.parts && !rows)) {
+        stream.emit('error', { code: status.INVALID_ARGUMENT, details: 'a part of no insert' });
+        return;
       }
       if (call.parts) {
         if (!message.part?.last) return;
-        call.statements.at(-1).rows.payload = Buffer.concat(parts);
+        rows.payload = Buffer.concat(parts);
       }
       stream.pause(); // until this call is answered
       answer(stream, call).finally(() => stream.resume());

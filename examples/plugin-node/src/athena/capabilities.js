@@ -5,8 +5,8 @@ const { invalid, unsupported } = require('./errors');
 // How deep filters and selections may nest.
 const MAX_DEPTH = 64;
 
-// check refuses what the plugin did not declare in its capabilities, before the backend
-// sees it. A backend that declares more than this one removes nothing here.
+// check refuses what the plugin did not declare in its capabilities (can), before the backend
+// sees it.
 function check(can, call) {
   if (call.statements.length === 0) throw invalid('no_statement', 'the call has no statement');
   const { tx, expect, session, result } = call;

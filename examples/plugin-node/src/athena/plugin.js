@@ -20,11 +20,17 @@ function pluginService(plugin, instances) {
 
   // OpenInstance is the only place where secrets come in. What fails is an error in the
   // answer, not one of gRPC: that would mean a plugin that does not speak the protocol.
-  async function OpenInstance({ request }, reply) {
+  async function OpenInstance(call, reply) {
+    const { request } = call;
     try {
       const config = readConfig(plugin.schema, request.config);
       hide(secretsOf(plugin.schema, config)); // before anything can go wrong with them
-      await instances.add(request.instance, request.generation, await plugin.open(config));
+      const instance = await plugin.open(config);
+      if (call.cancelled) { // nobody will ever ask for it
+        instance.close();
+        return;
+      }
+      await instances.add(request.instance, request.generation, instance);
       log('debug', 'opened', { client: request.instance, generation: request.generation });
       reply(null, { capabilities: plugin.capabilities });
     } catch (err) {
