@@ -16,6 +16,11 @@ command -v "${compiler%% *}" >/dev/null || scripts/install-debian.sh gcc libc6-d
 	echo "the tests need PgBouncer: install it" >&2
 	exit 1
 }
+node18() { command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'; }
+node18 || { scripts/install-debian.sh nodejs npm && node18; } || {
+	echo "the tests need Node 18 or newer, with npm, for examples/plugin-node: install them" >&2
+	exit 1
+}
 scripts/postgres-bin.sh 18 >/dev/null # now, for it may have to be fetched
 server=$(scripts/postgres-bin.sh)
 major=$("$server/postgres" --version | sed 's/.*) \([0-9]*\).*/\1/')
