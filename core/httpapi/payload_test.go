@@ -128,6 +128,8 @@ func TestStatements(t *testing.T) {
 			"{Verb:insert Table:{Name:\"t\"} Rows:{Payload:`{\"a\":1}` Columns:[\"a\"] MissingDefault:true} Conflict:{Update:true SetObject:`{\"a\":2}`} Returning:2}"},
 		{"delete", `{"table_name":"t","resource_id":12,"conditions":[{"operator":"eq","column":"x","value":true}],"limit":1}`,
 			`{Verb:delete Table:{Name:"t"} Filter:{Column:{Name:"x"} Operator:"eq" Values:[bool "true"] Compare:1} Limit:1 Key:[number "12"]}`},
+		{"delete", `{"t\u0061ble_name":"t","resource_id":1,"c\u006fnditions":[{"oper\u0061tor":"gt","col\u0075mn":"x","value":5}]}`,
+			`{Verb:delete Table:{Name:"t"} Filter:{Column:{Name:"x"} Operator:"gt" Values:[number "5"] Compare:1} Key:[number "1"]}`},
 		// Only an equality on id makes resource_id redundant.
 		{"delete", `{"table_name":"t","resource_id":"7","conditions":[{"operator":"neq","column":"id","value":5}]}`,
 			`{Verb:delete Table:{Name:"t"} Filter:{Column:{Name:"id"} Operator:"neq" Values:[number "5"] Compare:1} Key:[string "7"]}`},
