@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -153,7 +154,7 @@ func TestRelations(t *testing.T) {
 			`Selection:{Items:[{Column:{Name:"id"}}, {Column:{Name:"name"} Alias:"who"}]}}}]`},
 		{"a(b(c),d),\n e", `[{Kind:2 Relation:{Target:"a" Selection:{Items:[{Kind:2 Relation:{Target:"b" Selection:{Items:[{Column:{Name:"c"}}]}}}, {Column:{Name:"d"}}]}}}, {Column:{Name:"e"}}]`},
 	} {
-		items, err := parseColumns(c.columns, nil)
+		items, err := new(columnReader).read(nil, c.columns)
 		if err != nil {
 			t.Errorf("%s: %v", c.columns, err)
 			continue
@@ -245,6 +246,47 @@ func TestRefusedPayloads(t *testing.T) {
 	}
 }
 
+// TestLargePayloads wants bodies refused that would take far more memory than they are long.
+func TestLargePayloads(t *testing.T) {
+	const large, bound = 400_000, 100 << 20
+	many := func(entry string) string { return strings.Repeat(entry+",", large/len(entry)) + entry }
+	for _, c := range []struct{ operation, body, reason string }{
+		{"fetch", `{"table_name":"t","columns":"` + many("a") + `"}`, "too_many_columns"},
+		{"fetch", `{"table_name":"t","columns":"` + many("a(b,c)") + `"}`, "too_many_columns"},
+		{"fetch", `{"table_name":"t","columns":"` + many(strings.Repeat("a(", 60)+"b"+strings.Repeat(")", 60)) + `"}`, "too_many_columns"},
+		{"fetch", `{"table_name":"t","columns":"` + strings.Repeat("a(", 60) + many("b") + strings.Repeat(")", 60) + `"}`, "too_many_columns"},
+		{"fetch", `{"table_name":"t","columns":[` + many(`"a"`) + `]}`, "too_many_columns"},
+		{"fetch", `{"table_name":"t","columns":[` + many(`"a(`+strings.Repeat("b,", 1000)+`b)"`) + `]}`, "too_many_columns"},
+		{"fetch", `{"table_name":"t","columns":"` + strings.Repeat("a ", 8<<20) + `,,"}`, "invalid_columns"},
+		{"fetch", `{"table_name":"t","conditions":[` + strings.Repeat(many(`{"eq_column":"a","eq_value":1}`)+",", 9) + `{}]}`, "too_many_conditions"},
+		{"fetch", `{"table_name":"t","conditions":[{"operator":"in","column":"a","value":[` + many("1") + `]}]}`, "too_many_conditions"},
+		{"fetch", `{"table_name":"t","conditions":[` + many(`{"operator":"in","column":"a","value":[`+strings.Repeat("1,", 50_000)+`1]}`) + `]}`, "too_many_conditions"},
+		{"fetch", `{"table_name":"t","conditions":[{"operator":"not","value":"` + strings.Repeat("a.eq.1,", large/3) + `a.eq.1"}]}`, "too_many_conditions"},
+		{"fetch", `{"table_name":"t","conditions":[{"operator":"or","value":"a.in.(` + many("1") + `)"}]}`, "too_many_conditions"},
+		{"fetch", `{"table_name":"t","conditions":[{"operator":"or","value":"` + many(strings.Repeat("(", 60)+"a.eq.1"+strings.Repeat(")", 60)) + `"}]}`, "too_many_conditions"},
+		{"insert", `{"table_name":"t","insert_body":{},"on_conflict":"` + many("a") + `"}`, "too_many_columns"},
+		{"insert", `{"table_name":"t","insert_body":{},"on_conflict":[` + many(`"a"`) + `]}`, "too_many_columns"},
+		{"query", `{"query":"select 1","params":[` + many("1") + `]}`, "too_many_params"},
+	} {
+		var err error
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if c.operation == "query" {
+			var p sqlPayload
+			err = readObject([]byte(c.body), p.read)
+		} else {
+			_, err = decode(c.operation, c.body)
+		}
+		runtime.ReadMemStats(&after)
+		if e, ok := err.(*sdk.Error); !ok || e.Reason != c.reason || len(e.Message) > 200 {
+			t.Errorf("%.60s: %.200v, want %s", c.body, err, c.reason)
+		}
+		if allocated := after.TotalAlloc - before.TotalAlloc; allocated > bound {
+			t.Errorf("%.60s: %d MB are allocated for %d kB", c.body, allocated>>20, len(c.body)>>10)
+		}
+	}
+}
+
 func TestExpressions(t *testing.T) {
 	for _, c := range []struct{ operator, text, want string }{
 		{"or", "a.eq.1,b.gt.-2.5", `{Kind:2 Children:[a eq number "1", b gt number "-2.5"]}`},
@@ -266,7 +308,7 @@ func TestExpressions(t *testing.T) {
 		{"or", "a.eq.007,b.eq.1e5", `{Kind:2 Children:[a eq string "007", b eq string "1e5"]}`},
 		{"or", "and.eq.1,nothing.eq.2", `{Kind:2 Children:[and eq number "1", nothing eq number "2"]}`},
 	} {
-		f, err := parseExpression(c.operator, c.text)
+		f, err := parseExpression(c.operator, c.text, new(terms))
 		if err != nil {
 			t.Errorf("%s: %v", c.text, err)
 			continue
@@ -277,7 +319,7 @@ func TestExpressions(t *testing.T) {
 	}
 	for _, text := range []string{"", "a", "a.eq", "a.foo.1", "a.eq.1)", "(a.eq.1", "a.eq.1,", ",a.eq.1", "and()", "a.in.1,2", "a.in.(1", `a.eq."x`, `a.eq."x"y`, ".eq.1",
 		"a.is.maybe", "not.", strings.Repeat("(", 100) + "a.eq.1" + strings.Repeat(")", 100), "a.eq.(1"} {
-		if f, err := parseExpression("or", text); err == nil {
+		if f, err := parseExpression("or", text, new(terms)); err == nil {
 			t.Errorf("%q: accepted as %s", text, showFilter(f))
 		} else if err.Reason != "invalid_expression" {
 			t.Errorf("%q: %v", text, err)
@@ -312,7 +354,7 @@ func FuzzExpression(f *testing.F) {
 		if negate {
 			operator = "not"
 		}
-		filter, err := parseExpression(operator, text)
+		filter, err := parseExpression(operator, text, new(terms))
 		if err != nil {
 			return
 		}

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -8,6 +9,9 @@ import (
 	"github.com/athena-gateway/athena/core/httpx"
 	"github.com/athena-gateway/athena/sdk"
 )
+
+// maxParams bounds the parameters of SQL text; PostgreSQL takes no more.
+const maxParams = math.MaxUint16
 
 // sqlPayload is the body of the SQL routes. driver is not read: the client's own backend
 // decides.
@@ -33,6 +37,9 @@ func (p *sqlPayload) read(r *reader, key []byte) {
 		p.params = nil
 		if r.wants("params", '[', "an array") {
 			r.array(func() {
+				if len(p.params) == maxParams {
+					r.fail(invalid("too_many_params", "params holds more than %d values", maxParams))
+				}
 				if raw := r.value(); r.err == nil {
 					p.params = append(p.params, scalar(raw))
 				}

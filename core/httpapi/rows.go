@@ -4,9 +4,6 @@ import (
 	"github.com/athena-gateway/athena/sdk"
 )
 
-// maxColumns bounds the columns of one insert; no database has tables that wide.
-const maxColumns = 4096
-
 // readRows checks insert_body and collects the keys of its rows, in one pass. The bytes
 // stay the caller's.
 func (p *payload) readRows(r *reader) {
