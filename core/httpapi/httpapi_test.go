@@ -208,6 +208,11 @@ func TestAnswers(t *testing.T) {
 			`{"data":{"id":1,"name":null},"status":"success","message":"Inserted 1 rows","count":1,"affected_rows":1}`},
 		{"POST", "/gateway/insert", `{"table_name":"users","insert_body":[{"name":"Ada"},{}],"columns":["id","name"]}`, []string{"X-Strip-Nulls", "True"}, 200,
 			`{"data":` + stripped + `,"status":"success","message":"Inserted 2 rows","count":2,"affected_rows":2}`},
+		// Of an upsert that leaves rows alone, all that was written is new; of another the backend tells, and this one does not.
+		{"PUT", "/gateway/insert", `{"table_name":"users","insert_body":[{"id":1}],"update_body":{},"head":true}`, nil, 200,
+			`{"data":[],"status":"success","message":"Inserted 2 rows","count":2,"affected_rows":2,"inserted_rows":2}`},
+		{"PUT", "/gateway/insert", `{"table_name":"users","insert_body":[{"id":1}],"on_conflict":"id","head":true}`, nil, 200,
+			`{"data":[],"status":"success","message":"Inserted 2 rows","count":2,"affected_rows":2}`},
 		{"PUT", "/gateway/insert", `{"table_name":"users","insert_body":{"name":"x"},"head":true}`, nil, 200,
 			`{"data":[],"status":"success","message":"Inserted 2 rows","count":2,"affected_rows":2}`},
 		{"POST", "/gateway/update", `{"table_name":"users","update_body":{"name":"x"},"conditions":[{"eq_column":"id","eq_value":"1"}]}`, nil, 200,
