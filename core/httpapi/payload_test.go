@@ -110,6 +110,8 @@ func TestStatements(t *testing.T) {
 	for _, c := range []struct{ operation, body, want string }{
 		{"fetch", `{"table_name":"a.b","columns":" x , y:z, b.c , a.b.d AS e ,*"}`,
 			`{Verb:select Table:{Schema:"a" Name:"b"} Selection:{Items:[{Column:{Name:"x"}}, {Column:{Name:"z"} Alias:"y"}, {Column:{Name:"c"}}, {Column:{Name:"d"} Alias:"e"}, {Kind:1}]}}`},
+		{"fetch", `{"table_name":"b","count":"planned"}`, `{Verb:select Table:{Name:"b"} Count:2}`},
+		{"fetch", `{"table_name":"b","count":"estimated","head":true}`, `{Verb:count Table:{Name:"b"} Count:3}`},
 		{"fetch", `{"table_name":"b","schema_name":"a","columns":[]}`, `{Verb:select Table:{Schema:"a" Name:"b"}}`},
 		{"fetch", `{"table_name":"b","limit":"10","current_page":3,"sortBy":{"field":"b.n","direction":"DESC"}}`,
 			`{Verb:select Table:{Name:"b"} Order:[{Column:{Name:"n"} Descending:true}] Limit:10 Offset:20}`},
