@@ -121,7 +121,7 @@ func (c *columnReader) relation(entry, inner string, depth int) (sdk.Item, error
 	if !ok || name == "" || qualified && schema == "" || strings.ContainsAny(schema+name+hint+alias, "\x00:!.*") {
 		return sdk.Item{}, invalid("invalid_columns", "columns: %s is no relation", quote(strings.TrimSpace(entry)+"(…)"))
 	}
-	relation := &sdk.Relation{Target: name, Schema: schema, Hint: hint}
+	relation := &sdk.Relation{Target: name, Hint: hint}
 	if strings.TrimSpace(inner) == "" {
 		return sdk.Item{}, invalid("invalid_columns", "columns: the relation %s names no columns", quote(name)).WithHint("write " + clip(name) + "(*) for all of them")
 	}
@@ -129,7 +129,9 @@ func (c *columnReader) relation(entry, inner string, depth int) (sdk.Item, error
 	if err != nil {
 		return sdk.Item{}, err
 	}
-	relation.Selection = selection(items, sdk.Table{Schema: schema, Name: name})
+	table := sdk.Table{Schema: schema, Name: name}
+	relation.Selection = selection(items, &table)
+	relation.Schema = table.Schema
 	return sdk.Item{Kind: sdk.ItemRelation, Alias: alias, Relation: relation}, nil
 }
 
@@ -170,27 +172,32 @@ func around(list string, i int) string {
 	return `"` + clip(strings.TrimSpace(list[start:i])) + `(…)"`
 }
 
-// selection is the tree of items, none for a lone star. A column that is qualified by
-// the table itself is that column.
-func selection(items []sdk.Item, table sdk.Table) sdk.Selection {
+// selection is the tree of items, none for a lone star.
+func selection(items []sdk.Item, table *sdk.Table) sdk.Selection {
 	if len(items) == 1 && items[0].Kind == sdk.ItemStar {
 		return sdk.Selection{}
 	}
 	for i := range items {
-		if items[i].Kind != sdk.ItemColumn {
-			continue
+		if items[i].Kind == sdk.ItemColumn {
+			items[i].Column.Name = unqualified(items[i].Column.Name, table)
 		}
-		items[i].Column.Name = unqualified(items[i].Column.Name, table)
 	}
 	return sdk.Selection{Items: items}
 }
 
-func unqualified(column string, table sdk.Table) string {
-	if strings.IndexByte(column, '.') < 0 {
+// unqualified is a column's name without the table's before it. A schema before that is
+// the table's own, if the table has none yet.
+func unqualified(column string, table *sdk.Table) string {
+	first, rest, qualified := strings.Cut(column, ".")
+	if !qualified {
 		return column
 	}
-	if table.Schema != "" {
-		column = strings.TrimPrefix(column, table.Schema+"."+table.Name+".")
+	if name, ok := strings.CutPrefix(rest, table.Name+"."); ok && first != "" && (table.Schema == "" || table.Schema == first) {
+		table.Schema = first
+		return name
 	}
-	return strings.TrimPrefix(column, table.Name+".")
+	if first == table.Name {
+		return rest
+	}
+	return column
 }

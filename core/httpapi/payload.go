@@ -295,7 +295,7 @@ func (p *payload) target() (sdk.Table, error) {
 }
 
 // filter is the conjunction of the conditions; nil when there are none.
-func (p *payload) filter(table sdk.Table) *sdk.Filter {
+func (p *payload) filter(table *sdk.Table) *sdk.Filter {
 	for i := range p.filters {
 		qualify(&p.filters[i], table)
 	}
@@ -308,7 +308,7 @@ func (p *payload) filter(table sdk.Table) *sdk.Filter {
 	return &sdk.Filter{Kind: sdk.FilterAnd, Children: p.filters}
 }
 
-func qualify(f *sdk.Filter, table sdk.Table) {
+func qualify(f *sdk.Filter, table *sdk.Table) {
 	f.Column.Name = unqualified(f.Column.Name, table)
 	for i := range f.Children {
 		qualify(&f.Children[i], table)

@@ -110,6 +110,16 @@ func TestStatements(t *testing.T) {
 	for _, c := range []struct{ operation, body, want string }{
 		{"fetch", `{"table_name":"a.b","columns":" x , y:z, b.c , a.b.d AS e ,*"}`,
 			`{Verb:select Table:{Schema:"a" Name:"b"} Selection:{Items:[{Column:{Name:"x"}}, {Column:{Name:"z"} Alias:"y"}, {Column:{Name:"c"}}, {Column:{Name:"d"} Alias:"e"}, {Kind:1}]}}`},
+		// A column may say the schema that the table's name does not.
+		{"fetch", `{"table_name":"b","columns":"a.b.x,b.y","conditions":[{"operator":"eq","column":"a.b.n","value":1}],"sort_by":{"field":"a.b.x"}}`,
+			`{Verb:select Table:{Schema:"a" Name:"b"} Selection:{Items:[{Column:{Name:"x"}}, {Column:{Name:"y"}}]} Filter:{Column:{Name:"n"} Operator:"eq" Values:[number "1"] Compare:1} Order:[{Column:{Name:"x"}}]}`},
+		{"fetch", `{"table_name":"b","columns":["a.b.x","c.b.y","a.c.z","b(b.x, a.b.y)"]}`,
+			`{Verb:select Table:{Schema:"a" Name:"b"} Selection:{Items:[{Column:{Name:"x"}}, {Column:{Name:"c.b.y"}}, {Column:{Name:"a.c.z"}}, ` +
+				`{Kind:2 Relation:{Target:"b" Schema:"a" Selection:{Items:[{Column:{Name:"x"}}, {Column:{Name:"y"}}]}}}]}}`},
+		{"insert", `{"table_name":"b","insert_body":{},"columns":"a.b.x"}`,
+			"{Verb:insert Table:{Schema:\"a\" Name:\"b\"} Selection:{Items:[{Column:{Name:\"x\"}}]} Rows:{Payload:`{}` MissingDefault:true} Returning:2}"},
+		{"delete", `{"table_name":"b","conditions":[{"operator":"eq","column":"a.b.n","value":1}]}`,
+			`{Verb:delete Table:{Schema:"a" Name:"b"} Filter:{Column:{Name:"n"} Operator:"eq" Values:[number "1"] Compare:1}}`},
 		{"fetch", `{"table_name":"b","count":"planned"}`, `{Verb:select Table:{Name:"b"} Count:2}`},
 		{"fetch", `{"table_name":"b","count":"estimated","head":true}`, `{Verb:count Table:{Name:"b"} Count:3}`},
 		{"fetch", `{"table_name":"b","schema_name":"a","columns":[]}`, `{Verb:select Table:{Schema:"a" Name:"b"}}`},
