@@ -90,7 +90,7 @@ func newRoot() *cobra.Command {
 		}
 		return pflag.NormalizedName(name)
 	})
-	root.AddCommand(newServer(&flags), newDiag(&flags), newVersion())
+	root.AddCommand(newServer(&flags), newPlugin(&flags), newDiag(&flags), newVersion())
 	return root
 }
 
