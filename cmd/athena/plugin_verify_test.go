@@ -25,8 +25,8 @@ func TestPluginVerify(t *testing.T) {
 		}
 	}
 	for _, dialect := range []string{"sqlite", "dialect.json"} {
-		stdout, stderr, code := execute(t, home, "plugin", "verify", binary, "--config", "@config.json", "--dialect", dialect, "--run", "manifest,config/opens,crud/insert,errors/panic,errors/syntax")
-		want := []string{"ok    start ", "ok    manifest ", "ok    config/opens ", "ok    crud/insert ", "--    errors/panic                     not declared: the dialect's statement Panic"}
+		stdout, stderr, code := execute(t, home, "plugin", "verify", binary, "--config", "@config.json", "--dialect", dialect, "--run", "protocol/manifest,config/opens,crud/insert,errors/panic,errors/syntax")
+		want := []string{"ok    start ", "ok    protocol/manifest ", "ok    config/opens ", "ok    crud/insert ", "--    errors/panic                     not declared: the dialect's statement Panic"}
 		if dialect == "sqlite" {
 			want = append(want, "ok    errors/syntax", "\nsqlite 0.1.0: 5 passed, 0 failed, 1 not declared\n")
 		} else {
@@ -47,7 +47,7 @@ func TestPluginVerify(t *testing.T) {
 	if err := os.Symlink(binary, other); err != nil {
 		t.Fatal(err)
 	}
-	stdout, _, code := execute(t, home, "plugin", "verify", "./other", "--config", fmt.Sprintf(`{"path": %q}`, database), "--run", "manifest,crud/insert")
+	stdout, _, code := execute(t, home, "plugin", "verify", "./other", "--config", fmt.Sprintf(`{"path": %q}`, database), "--run", "protocol/manifest,crud/insert")
 	if code != 0 || !strings.Contains(stdout, "The plugin calls itself sqlite: name its file so") || !strings.Contains(stdout, "not declared: a dialect") {
 		t.Errorf("exit code %d, %s", code, stdout)
 	}
@@ -67,8 +67,8 @@ func TestPluginVerifyReports(t *testing.T) {
 	}{
 		{[]string{"./broken"}, map[string]string{"start": "failed"}},
 		// A folder that is not there: the file cannot be made, and nothing can be opened.
-		{[]string{binary, "--config", `{"path": "none/check.db"}`, "--run", "manifest,config/opens,crud/insert"},
-			map[string]string{"start": "ok", "manifest": "ok", "config/opens": "failed", "crud/insert": "not_declared"}},
+		{[]string{binary, "--config", `{"path": "none/check.db"}`, "--run", "protocol/manifest,config/opens,crud/insert"},
+			map[string]string{"start": "ok", "protocol/manifest": "ok", "config/opens": "failed", "crud/insert": "not_declared"}},
 	} {
 		stdout, stderr, code := execute(t, home, append([]string{"plugin", "verify", "--json", "--junit", report}, test.args...)...)
 		if code != 1 || !strings.Contains(stderr, "checks failed") {
