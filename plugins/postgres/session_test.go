@@ -186,6 +186,44 @@ func TestTimeZone(t *testing.T) {
 	}
 }
 
+// TestConstants: constants in a text mean what they do in its session, and when it runs.
+func TestConstants(t *testing.T) {
+	db := openTest(t, map[string]any{"max_connections": 1}, "create schema more; create table more.things (a int); insert into more.things values (7)")
+	query := func(session sdk.Session, query string) string {
+		t.Helper()
+		return mustCall(t, db, &sdk.Call{Session: session, Statements: []sdk.Statement{sqlText(query, text("1"))}})[0].body
+	}
+	set := func(name, value string) sdk.Session {
+		return sdk.Session{Settings: []sdk.Pair{{Name: name, Value: value}}}
+	}
+	for range 2 {
+		for zone, offset := range map[string]string{"UTC": "+00:00", "America/New_York": "-04:00", "Asia/Tokyo": "+09:00"} {
+			for _, session := range []sdk.Session{{TimeZone: zone}, set("TimeZone", zone)} {
+				if got := query(session, "select '2024-06-01'::timestamptz as t where $1 = '1'"); got != `[{"t":"2024-06-01T00:00:00`+offset+`"}]` {
+					t.Errorf("%+v: %s", session, got)
+				}
+			}
+		}
+		for style, want := range map[string]string{"ISO, MDY": "2024-01-02", "ISO, DMY": "2024-02-01"} {
+			if got := query(set("DateStyle", style), "select '01/02/2024'::date as d where $1 = '1'"); got != `[{"d":"`+want+`"}]` {
+				t.Errorf("%s: %s", style, got)
+			}
+		}
+		if got := query(set("search_path", "more"), "select a from things where $1 = '1'"); got != `[{"a":7}]` {
+			t.Error(got)
+		}
+		for _, now := range []string{"'now'::timestamptz", "timestamptz ' NOW '", "E'now'::timestamptz", "$$now$$::timestamptz"} {
+			if got := query(sdk.Session{}, "select now() = "+now+" as same where $1 = '1'"); got != `[{"same":true}]` {
+				t.Errorf("%s: %s", now, got)
+			}
+		}
+	}
+	query(set("request.user", "ada"), "select 'known' as kept where $1 = '1'") // it is worth preparing
+	if got := must(t, db, sqlText("select string_agg(statement, '; ') as s from pg_prepared_statements where statement like '%where $1%'")).body; got != `[{"s":"select 'known' as kept where $1 = '1'"}]` {
+		t.Errorf("prepared: %s", got)
+	}
+}
+
 // TestSessionTimeout: the server ends a statement too, not only the call's context.
 func TestSessionTimeout(t *testing.T) {
 	db := openTest(t, map[string]any{"max_connections": 1})

@@ -25,8 +25,9 @@ func (x *execution) newText(t *task, several bool) error {
 	t.held = t.writes && !text.query
 	t.safe = text.statements == 1 && !(text.plain && text.returning)
 	// Without arguments it is not worth a place among the prepared ones. What may commit is
-	// not run again, as an outdated statement is.
-	t.prepared = len(s.Args) > 0 && !text.commits
+	// not run again, as an outdated statement is. And what strings in it mean as dates or
+	// names is settled when it is prepared.
+	t.prepared = len(s.Args) > 0 && !text.commits && !text.moment && !setsMeaning(&x.call.Session)
 	if s.Schema != "" {
 		more := x.call.Session.SearchPath
 		if len(more) == 0 {

@@ -13,6 +13,7 @@ type script struct {
 	commits    bool // a statement may commit before the text ends, or ends a transaction
 	controls   bool // a statement begins or ends a transaction
 	copies     bool // a COPY from or to the client
+	moment     bool // a string says now or today: what date that is, is read once
 }
 
 // readScript reads a text. Strings, quoted names, dollar quotes, comments, parentheses and
@@ -33,6 +34,8 @@ func readScript(text string) script {
 			}
 		case tokenWord:
 			st.word(strings.ToLower(l.token()))
+		case tokenString:
+			s.moment = s.moment || isMoment(l.token())
 		case tokenQuotedName:
 			st.call(strings.Trim(l.token(), `"`))
 			if l.start > 0 && text[l.start-1] == '&' { // U&"\0073et_config": what it says is not read
@@ -160,12 +163,28 @@ func isControl(first string) bool {
 	return false
 }
 
+// isMoment reports whether a string may be a date that depends on when it is read.
+func isMoment(quoted string) bool {
+	const longest = 128 // of a date's texts
+	if len(quoted) > longest {
+		return false
+	}
+	for word := range strings.FieldsFuncSeq(strings.ToLower(quoted), func(r rune) bool { return r < 'a' || r > 'z' }) {
+		switch word {
+		case "now", "today", "tomorrow", "yesterday":
+			return true
+		}
+	}
+	return false
+}
+
 type tokenKind uint8
 
 const (
 	tokenOther tokenKind = iota
 	tokenWord
 	tokenQuotedName
+	tokenString
 	tokenSemicolon
 	tokenOpen
 	tokenClose
@@ -197,6 +216,7 @@ func (l *lexer) next() bool {
 	case c == ')':
 		l.kind = tokenClose
 	case c == '\'':
+		l.kind = tokenString
 		l.quoted('\'')
 	case c == '"':
 		l.kind = tokenQuotedName
@@ -209,7 +229,7 @@ func (l *lexer) next() bool {
 			l.pos++
 		}
 		if (c == 'e' || c == 'E') && l.pos == l.start+1 && l.pos < len(l.text) && l.text[l.pos] == '\'' {
-			l.kind = tokenOther
+			l.kind = tokenString
 			l.pos++
 			l.escaped()
 		}
@@ -304,6 +324,7 @@ func (l *lexer) dollar() {
 		return
 	}
 	tag := l.text[l.start : n+1]
+	l.kind = tokenString
 	if m := strings.Index(l.text[n+1:], tag); m >= 0 {
 		l.pos = n + 1 + m + len(tag)
 	} else {

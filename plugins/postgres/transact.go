@@ -256,7 +256,7 @@ func (u *unit) begin() error {
 		return nil
 	}
 	s := settingsStep(settings)
-	s.changes = u.call.Session.Role != "" || u.path != ""
+	s.changes = u.call.Session.Role != "" || u.path != "" || setsMeaning(&u.call.Session)
 	return u.pipeline.add(s)
 }
 
