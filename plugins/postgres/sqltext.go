@@ -9,6 +9,7 @@ type script struct {
 	reads      bool // all statements begin as queries do: SELECT, WITH, VALUES, TABLE, SHOW, EXPLAIN
 	query      bool // and no word in them says that they write
 	plain      bool // no statement changes the session, as far as its words tell
+	leaves     bool // a statement may leave something behind in the session; not all that are not plain do
 	returning  bool // the word RETURNING occurs
 	commits    bool // a statement may commit before the text ends, or ends a transaction
 	controls   bool // a statement begins or ends a transaction
@@ -63,6 +64,7 @@ func (s *script) add(st *statementWords) {
 	s.reads = s.reads && isQuery(st.first)
 	s.query = s.reads && s.query && (!st.writes || st.first == "explain")
 	s.plain = s.plain && !st.touchesSession && isPlain(st.first)
+	s.leaves = s.leaves || st.leaves()
 	s.returning = s.returning || st.returning
 	s.commits = s.commits || mayCommit(st.first) || st.concurrently
 	s.controls = s.controls || isControl(st.first) || st.first == "prepare" && st.second == "transaction"
@@ -76,6 +78,7 @@ type statementWords struct {
 	routine                       bool // CREATE FUNCTION or PROCEDURE
 	writes, returning, client     bool
 	concurrently                  bool // an index is made or dropped in several transactions
+	temporary                     bool // a table that goes with the session, if this makes one
 	touchesSession                bool
 }
 
@@ -110,6 +113,8 @@ func (st *statementWords) word(w string) {
 		if st.first == "explain" { // with ANALYZE it runs: a temporary table stays
 			st.writes, st.touchesSession = true, true
 		}
+	case "temp", "temporary":
+		st.temporary = true
 	case "concurrently":
 		st.concurrently = true
 	case "returning":
@@ -128,6 +133,8 @@ func (st *statementWords) call(name string) {
 	case name == "set_config", name == "set_limit", name == "dblink_connect", name == "pg_settings",
 		strings.HasPrefix(name, "pg_advisory_lock"), strings.HasPrefix(name, "pg_try_advisory_lock"):
 		st.touchesSession = true
+	case name == "pg_temp", strings.HasPrefix(name, "pg_temp_"):
+		st.temporary = true
 	}
 }
 
@@ -145,6 +152,27 @@ func isPlain(first string) bool {
 		return true
 	}
 	return isQuery(first)
+}
+
+// leaves reports whether a statement may leave something behind in its session. What a
+// procedure does there is its own affair, as with a function.
+func (st *statementWords) leaves() bool {
+	if st.touchesSession {
+		return true
+	}
+	switch st.first {
+	case "set":
+		return st.second != "local" && st.second != "constraints" && st.second != "transaction"
+	case "prepare":
+		return st.second != "transaction"
+	case "create":
+		return st.temporary
+	case "alter", "drop", "truncate", "comment", "grant", "revoke", "reassign", "security", "import", "refresh", "lock", "notify",
+		"vacuum", "analyze", "analyse", "cluster", "reindex", "checkpoint", "copy", "call", "savepoint", "release",
+		"discard", "deallocate", "unlisten", "close":
+		return false
+	}
+	return !isPlain(st.first) && !isControl(st.first)
 }
 
 func mayCommit(first string) bool {

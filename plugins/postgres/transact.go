@@ -101,6 +101,8 @@ type unit struct {
 
 	writes bool // it may have effects
 	held   bool // rows wait for the end
+	shared bool // statements are not kept: its session may be another's afterwards
+	cleans bool // so what it leaves there is taken back before its end
 	// together says that the end goes to the server with the statements: nothing that is
 	// known only then can change it.
 	together bool
@@ -108,7 +110,7 @@ type unit struct {
 
 // newUnit reads the statements. The error is of the statement whose index is returned.
 func (x *execution) newUnit(first, end int) (*unit, int, error) {
-	u := &unit{execution: x}
+	u := &unit{execution: x, shared: !x.db.caching.Load()}
 	checks := hasExpectations(&x.call.Expect) || x.call.Result.SQLHeaders
 	u.held, u.together = checks, true
 	for i := first; i < end; i++ {
@@ -119,6 +121,7 @@ func (x *execution) newUnit(first, end int) (*unit, int, error) {
 		u.tasks = append(u.tasks, t)
 		u.writes = u.writes || t.writes
 		u.held = u.held || t.held
+		u.cleans = u.cleans || t.script.leaves && u.shared
 		u.together = u.together && t.safe
 	}
 	u.path = u.tasks[0].path
@@ -162,7 +165,7 @@ func (u *unit) run(primary bool) (failed int, err error) {
 	}()
 	for _, t := range u.tasks {
 		if t.s.Verb == sdk.SQL && (!t.script.plain || t.script.statements > 1) {
-			u.c.touched = true
+			u.c.touched = u.cleans || !u.shared
 			defer u.db.catalogues.changing()()
 		}
 	}
@@ -263,6 +266,13 @@ func (u *unit) begin() error {
 // end adds the end of the transaction.
 func (u *unit) end() error {
 	p := u.pipeline
+	if u.cleans {
+		for _, text := range cleanup {
+			if err := p.add(&step{text: text}); err != nil {
+				return err
+			}
+		}
+	}
 	if u.call.Tx.Rollback && u.writes {
 		if err := p.add(&step{text: "set constraints all immediate"}); err != nil {
 			return err
