@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/athena-gateway/athena/internal/testenv"
 	"github.com/athena-gateway/athena/sdk"
 )
@@ -135,6 +137,34 @@ create constraint trigger tell after insert on api.deferred deferrable initially
 		t.Errorf("deferred triggers ran as %s", got)
 	}
 	fails(t, db, sqlText("begin; set work_mem = '3MB'; commit"), sdk.Unsupported, "session_unsupported")
+}
+
+// TestPoolerLosesServer: what a pooler says then is no fault of the caller's.
+func TestPoolerLosesServer(t *testing.T) {
+	b := newFaultBed(t)
+	for _, name := range []string{"read", "write", "transaction"} {
+		t.Run(name, func(t *testing.T) {
+			slow := slowCalls[name]
+			b.db = openURI(t, testenv.PgBouncer(t, b.proxy.URI()), map[string]any{"statement_cache": "auto", "max_connections": 2})
+			done := b.start(t.Context(), t, slow.call())
+			b.proxy.CutAll()
+			err := <-done
+			b.ask(t, "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'")
+			b.settles(t)
+			if e := faultError(t, err, sdk.Unavailable, "connection_lost", slow.readOnly, b.effect(t)); e.RetryAfter == 0 {
+				t.Errorf("%+v", e)
+			}
+		})
+	}
+	for message, executed := range map[string]sdk.Executed{
+		"server conn crashed?": sdk.ExecutedUnknown, "query_wait_timeout": sdk.ExecutedNo,
+		"server login has been failing, try again later (server_login_retry)": sdk.ExecutedNo,
+	} {
+		f := &failure{err: &pgconn.PgError{Code: "08P01", Severity: "FATAL", Message: message}, ctx: t.Context()}
+		if e := wantError(t, answer{}, f.classify(), sdk.Unavailable, "connection_lost"); e.Executed != executed {
+			t.Errorf("%s: executed %v", message, e.Executed)
+		}
+	}
 }
 
 // TestPoolerFoundLate: a pooler that takes all parameters shows when a statement that was
