@@ -89,10 +89,18 @@ func (c *conn) reaches(position string, limit time.Duration) bool {
 }
 
 // onPrimary reports whether a read that failed on a replica is to be asked of the primary:
-// the replica is lost, behind in the schema, or gave way to replication.
+// the replica is lost, behind in the schema, gave way to replication, or cannot do what only
+// a primary can: read unlogged tables, be serializable, tell its position.
 func onPrimary(err error) bool {
 	var e *sdk.Error
-	return errors.As(err, &e) && (e.Kind == sdk.Unavailable || e.Code == "40001" || e.Code == "40P01" || isMiss(e))
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Code {
+	case "40001", "40P01", "0A000", "55000":
+		return true
+	}
+	return e.Kind == sdk.Unavailable || isMiss(e)
 }
 
 // checkPosition refuses a text that is no position.

@@ -18,7 +18,8 @@ func isReplica(t *testing.T, db *database, position string) bool {
 
 func TestReplicas(t *testing.T) {
 	primary := testenv.Server(t, testenv.ServerOptions{})
-	primary.Exec(t, "postgres", "create table items (id int primary key, v text)")
+	primary.Exec(t, "postgres", "create table items (id int primary key, v text); create unlogged table unlogged (a int); "+
+		"create function wal() returns pg_lsn stable language sql as 'select pg_current_wal_lsn()'")
 	standby := testenv.Replica(t, primary)
 	standby.CatchUp(t, primary)
 	db := openURI(t, primary.URI("postgres"), map[string]any{"replicas": []string{standby.URI("postgres")}, "replica_wait": int64(100 * time.Millisecond)})
@@ -45,6 +46,15 @@ func TestReplicas(t *testing.T) {
 	}
 	must(t, db, sqlText("create table newer (a int)")) // the replica may not have it yet
 	must(t, db, sdk.Statement{Verb: sdk.Select, Table: table("newer")})
+
+	// What a replica refuses is for the primary.
+	for _, call := range []*sdk.Call{
+		{Statements: []sdk.Statement{{Verb: sdk.Select, Table: table("unlogged")}}},
+		{Statements: []sdk.Statement{count}, Tx: sdk.Tx{Isolation: sdk.Serializable}},
+		{Statements: []sdk.Statement{callOf("wal", "{}")}},
+	} {
+		mustCall(t, db, call)
+	}
 
 	// A replica that is behind is waited for, then passed over.
 	standby.PauseReplay(t)
