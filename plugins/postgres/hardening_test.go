@@ -262,6 +262,17 @@ func TestFrozenReplica(t *testing.T) {
 		t.Errorf("the next read took %v", took)
 	}
 	proxy.Thaw()
+	db.replicas[0].shunned.Store(0)
+	must(t, db, read)
+	proxy.Freeze()
+	for _, limit := range []time.Duration{5 * time.Second, 500 * time.Millisecond} { // the second does not ask it
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		if _, err := runCall(ctx, db, &sdk.Call{Statements: []sdk.Statement{read}, MinPosition: "0/1"}); err != nil {
+			t.Errorf("a read of a position, within %v: %v", limit, err)
+		}
+	}
+	proxy.Thaw()
 }
 
 // TestPositionLost: whatever becomes of the question for its position, what is said of a

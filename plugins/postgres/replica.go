@@ -63,6 +63,9 @@ func (db *database) acquireReplica(ctx context.Context, position string) *conn {
 		if position == "" || c.reaches(position, db.replicaWait) {
 			return c
 		}
+		if c.pg.IsClosed() {
+			r.shun()
+		}
 		c.release()
 	}
 	return nil
@@ -70,9 +73,12 @@ func (db *database) acquireReplica(ctx context.Context, position string) *conn {
 
 func (r *replica) shun() { r.shunned.Store(time.Now().Add(shunTime).UnixNano()) }
 
-// reaches waits until the replica has replayed the log up to position, at most limit.
+// reaches waits until the replica has replayed the log up to position, at most limit. When
+// the replica does not answer in time the connection is closed.
 func (c *conn) reaches(position string, limit time.Duration) bool {
 	args := []sdk.Value{{Text: position}}
+	_ = c.pg.Conn().SetDeadline(time.Now().Add(limit + replicaConnect))
+	defer func() { _ = c.pg.Conn().SetDeadline(time.Time{}) }()
 	for end := time.Now().Add(limit); ; time.Sleep(replicaPoll) {
 		r, err := c.query(statementKey{text: "select coalesce(pg_catalog.pg_last_wal_replay_lsn() >= $1::pg_catalog.pg_lsn, false)"}, args)
 		if err != nil {
