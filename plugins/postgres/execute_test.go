@@ -76,6 +76,20 @@ func TestTransaction(t *testing.T) {
 	}
 }
 
+// TestCappedTransaction: rows enough are no failure, however many statements are sent at once.
+func TestCappedTransaction(t *testing.T) {
+	db := openTest(t, map[string]any{"max_connections": 1}, "create table two (a int); insert into two values (1), (2)")
+	for n := maxPipelined - 2; n <= maxPipelined; n++ {
+		call := &sdk.Call{Tx: sdk.Tx{Single: true}, Result: sdk.ResultOptions{MaxRows: 1, CapRows: true}}
+		for range n {
+			call.Statements = append(call.Statements, sdk.Statement{Verb: sdk.Select, Table: table("two")})
+		}
+		if got := mustCall(t, db, call)[n-1].body; got != `[{"a":1}]` {
+			t.Errorf("%d statements: %s", n, got)
+		}
+	}
+}
+
 func TestTransactionModes(t *testing.T) {
 	db := openTest(t, map[string]any{"max_connections": 1}, peopleSetup)
 	shown := sqlText("select current_setting('transaction_isolation') || current_setting('transaction_read_only') || current_setting('transaction_deferrable') as v")

@@ -217,7 +217,7 @@ func (u *unit) transaction() error {
 		}
 	}
 	if u.together {
-		if err := u.end(); err != nil {
+		if err := unlessCapped(u.end()); err != nil { // it may send what was added so far
 			return err
 		}
 	}
