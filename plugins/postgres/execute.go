@@ -131,6 +131,9 @@ func (db *database) executePlain(ctx context.Context, call *sdk.Call, rows *sdk.
 	if err != nil {
 		return err
 	}
+	if err := checkCount(q.Args); err != nil {
+		return err
+	}
 	if q.Hidden != sqlbuild.HiddenNone { // it is not so plain
 		return newExecution(ctx, db, call, rows).run()
 	}

@@ -34,6 +34,17 @@ func (c *conn) bind(args []sdk.Value, oids []uint32) [][]byte {
 	return c.params
 }
 
+// maxArguments is how many the protocol has room for.
+const maxArguments = 65535
+
+func checkCount(args []sdk.Value) error {
+	if len(args) <= maxArguments {
+		return nil
+	}
+	return sdk.E(sdk.Invalid, "too_many_arguments", fmt.Sprintf("a statement takes %d arguments at most, not %d", maxArguments, len(args))).
+		WithHint("give many values as one array")
+}
+
 func checkArguments(args []sdk.Value, desc *pgconn.StatementDescription) error {
 	if len(args) == len(desc.ParamOIDs) {
 		return nil

@@ -47,6 +47,9 @@ func (x *execution) newTask(i int, several bool) (*task, error) {
 	} else {
 		err = x.build(t)
 	}
+	if err == nil {
+		err = checkCount(t.query.Args)
+	}
 	if err == nil && s.Explain != nil {
 		err = t.explain()
 	}
