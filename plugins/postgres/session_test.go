@@ -248,6 +248,18 @@ func TestSessionTimeout(t *testing.T) {
 	clean(t, db)
 }
 
+// TestHoistedTimeout: the timeout of a function is not that of the statements after it.
+func TestHoistedTimeout(t *testing.T) {
+	db := openTest(t, map[string]any{"max_connections": 1}, "create function quick() returns int language sql stable set statement_timeout = '50ms' as 'select 1'")
+	for want, session := range map[string]sdk.Session{"0": {}, "10s": {StatementTimeout: 10 * time.Second, TimeZone: "UTC"}, "7s": {Settings: []sdk.Pair{{Name: "Statement_Timeout", Value: "7s"}}}} {
+		call := &sdk.Call{Session: session, Tx: sdk.Tx{Single: true}, Statements: []sdk.Statement{callOf("quick", "{}"), sqlText("select current_setting('statement_timeout') as t from pg_sleep(0.1)")}}
+		if got := mustCall(t, db, call)[1].body; got != `[{"t":"`+want+`"}]` {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	clean(t, db)
+}
+
 // TestTransactionControl: a text cannot leave the transaction in which its role is set.
 func TestTransactionControl(t *testing.T) {
 	db := openTest(t, map[string]any{"max_connections": 1}, sessionSetup)

@@ -96,8 +96,9 @@ type unit struct {
 	c        *conn
 	replica  *replica // that it ran on
 	pipeline *pipeline
-	path     string // the search path in force
-	outdated bool   // it failed because prepared statements were outdated
+	path     string     // the search path in force
+	hoisted  []sdk.Pair // settings in force that are one function's own
+	outdated bool       // it failed because prepared statements were outdated
 
 	writes bool // it may have effects
 	held   bool // rows wait for the end
@@ -315,7 +316,12 @@ func (u *unit) add(t *task) error {
 			return err
 		}
 	}
-	if len(t.settings) > 0 {
+	for _, setting := range u.hoisted {
+		if err := p.add(u.restoreStep(setting.Name)); err != nil {
+			return err
+		}
+	}
+	if u.hoisted = t.settings; len(t.settings) > 0 {
 		s := settingsStep(t.settings)
 		s.index = t.index
 		if err := p.add(s); err != nil {
@@ -340,4 +346,15 @@ func (u *unit) add(t *task) error {
 		}
 	}
 	return p.add(main)
+}
+
+// restoreStep sets a setting to what it is for the call. The name is one of hoistedSettings.
+func (u *unit) restoreStep(name string) *step {
+	s := &step{text: "set local " + name + " to default"}
+	for _, setting := range settingsOf(&u.call.Session, "") {
+		if strings.EqualFold(setting.Name, name) {
+			s = settingsStep([]sdk.Pair{setting})
+		}
+	}
+	return s
 }
