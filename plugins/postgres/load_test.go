@@ -85,6 +85,33 @@ func TestLargeCatalogue(t *testing.T) {
 	t.Logf("a look that finds nothing new: %v", time.Since(began))
 }
 
+// TestManyNotices: however often the schema is said to have changed, and does, it is read
+// for a quarter of the time.
+func TestManyNotices(t *testing.T) {
+	db := openTest(t, nil, manyTables(1_000))
+	run := outside(t, db)
+	s := &db.catalogues
+	began := time.Now()
+	if err := s.reload(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	one, last, loads := time.Since(began), s.current.Load(), 0
+	began = time.Now()
+	for i := 0; time.Since(began) < max(2*time.Second, 10*one); i++ {
+		run("create or replace view newer as select " + fmt.Sprint(i) + " as n")
+		s.told()
+		_, _ = execute(t.Context(), db, sdk.Statement{Verb: sdk.Select, Table: table("newer"), Selection: sdk.Selection{Items: []sdk.Item{{Column: sdk.Column{Name: "missing"}}}}})
+		if c := s.current.Load(); c != last {
+			last, loads = c, loads+1
+		}
+	}
+	took := time.Since(began)
+	t.Logf("%d loads of %v within %v", loads, one, took)
+	if loads == 0 || time.Duration(loads)*one > took/2 { // a quarter, and what one load may differ from another
+		t.Errorf("%d loads of %v within %v", loads, one, took)
+	}
+}
+
 // BenchmarkLoad is a load of 60,000 tables on one processor, and what reads meanwhile
 // suffer.
 func BenchmarkLoad(b *testing.B) {
