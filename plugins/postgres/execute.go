@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -120,7 +121,7 @@ func fewRows(s *sdk.Statement, o *sdk.ResultOptions) bool {
 	if s.Verb != sdk.Insert || len(s.Rows.Payload) > smallPayload || o.MaxBytes > 0 {
 		return false
 	}
-	one := s.Rows.Format == sdk.RowsJSON && s.Rows.Payload[0] == '{'
+	one := s.Rows.Format == sdk.RowsJSON && bytes.HasPrefix(s.Rows.Payload, []byte("{"))
 	return one || o.MaxRows == 0 && o.Format != sdk.FormatObject
 }
 

@@ -25,6 +25,9 @@ func TestSessionLeftovers(t *testing.T) {
 		`update "pg_settings" set setting = 'x' where name = 'application_name'`,
 		`select U&"\0073et_config"('application_name', 'x', false)`,
 		`select u&"!0073et_config" uescape '!' ('application_name', 'x', false)`,
+		`select query_to_xml('select set_config(''application_name'', ''x'', false)', true, false, '')`,
+		`select ts_stat('select to_tsvector(set_config(''application_name'', ''x'', false))')`,
+		`select ts_rewrite('a'::tsquery, 'select set_config(''application_name'', ''x'', false)::tsquery, ''b''::tsquery')`,
 		`explain analyze create temp table x as select 1`,
 		`explain (analyze) create temporary table x as select 1`,
 	} {

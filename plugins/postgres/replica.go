@@ -3,10 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"net"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/athena-gateway/athena/sdk"
 )
@@ -15,6 +18,7 @@ import (
 type replica struct {
 	*server
 	shunned atomic.Int64 // until when it is left out, in nanoseconds since 1970
+	failing atomic.Bool  // the last call failed; both changes are logged
 }
 
 const (
@@ -71,7 +75,26 @@ func (db *database) acquireReplica(ctx context.Context, position string) *conn {
 	return nil
 }
 
-func (r *replica) shun() { r.shunned.Store(time.Now().Add(shunTime).UnixNano()) }
+// shun leaves the replica out for a while.
+func (r *replica) shun() {
+	r.shunned.Store(time.Now().Add(shunTime).UnixNano())
+	if r.failing.CompareAndSwap(false, true) {
+		hclog.Default().Warn("a replica does not answer: it is left out, and asked again every few seconds", "address", r.address())
+	}
+}
+
+// works is called when the replica has answered.
+func (r *replica) works() {
+	if r.failing.Load() && r.failing.CompareAndSwap(true, false) {
+		hclog.Default().Info("the replica answers again", "address", r.address())
+	}
+}
+
+// address is the replica's host and port.
+func (r *replica) address() string {
+	config := r.pool.Config().ConnConfig
+	return net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port)))
+}
 
 // reaches waits until the replica has replayed the log up to position, at most limit. When
 // the replica does not answer in time the connection is closed.

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
+	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/athena-gateway/athena/internal/testenv"
 	"github.com/athena-gateway/athena/sdk"
@@ -78,6 +83,11 @@ func TestReplicas(t *testing.T) {
 		failsCall(t, db, &sdk.Call{Statements: []sdk.Statement{count}, MinPosition: bad}, sdk.Invalid, "invalid_position")
 	}
 
+	var log bytes.Buffer // what is logged from now on
+	var mutex sync.Mutex
+	logger := hclog.Default()
+	hclog.SetDefault(hclog.New(&hclog.LoggerOptions{Output: &log, Mutex: &mutex}))
+	defer hclog.SetDefault(logger)
 	standby.Kill()
 	for range 3 {
 		must(t, db, count)
@@ -93,9 +103,18 @@ func TestReplicas(t *testing.T) {
 			t.Errorf("%d connections and %d slots are in use", n, len(r.slots))
 		}
 		r.shunned.Store(0)
+		must(t, db, count)
+		r.shunned.Store(0)
 	}
 	standby.Start(t)
-	if !isReplica(t, db, "") {
-		t.Error("the replica is back")
+	for range 2 {
+		if !isReplica(t, db, "") {
+			t.Error("the replica is back")
+		}
+	}
+	mutex.Lock()
+	defer mutex.Unlock()
+	if shown := log.String(); strings.Count(shown, "does not answer") != 1 || strings.Count(shown, "answers again") != 1 {
+		t.Errorf("logged: %s", shown)
 	}
 }

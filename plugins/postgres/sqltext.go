@@ -133,6 +133,9 @@ func (st *statementWords) call(name string) {
 	case name == "set_config", name == "set_limit", name == "dblink_connect", name == "pg_settings",
 		strings.HasPrefix(name, "pg_advisory_lock"), strings.HasPrefix(name, "pg_try_advisory_lock"):
 		st.touchesSession = true
+	case strings.HasPrefix(name, "query_to_xml"), strings.HasPrefix(name, "cursor_to_xml"), name == "ts_stat", name == "ts_rewrite",
+		strings.HasPrefix(name, "crosstab"), name == "connectby", name == "xpath_table": // they run SQL that is in a string
+		st.touchesSession = true
 	case name == "pg_temp", strings.HasPrefix(name, "pg_temp_"):
 		st.temporary = true
 	}

@@ -159,8 +159,12 @@ func (u *unit) run(primary bool) (failed int, err error) {
 		}
 	}
 	defer func() {
-		if u.replica != nil && u.c.pg.IsClosed() {
+		switch {
+		case u.replica == nil:
+		case u.c.pg.IsClosed():
 			u.replica.shun()
+		default:
+			u.replica.works()
 		}
 		u.c.release()
 	}()
