@@ -116,6 +116,14 @@ func TestWrites(t *testing.T) {
 	}
 }
 
+// TestNoRows: an insert of nothing at all.
+func TestNoRows(t *testing.T) {
+	db := openTest(t, nil, "create table t (id serial primary key)")
+	if a, err := execute(t.Context(), db, sdk.Statement{Verb: sdk.Insert, Table: table("t"), Returning: sdk.ReturnSelection}); err == nil {
+		t.Errorf("%s", a.body)
+	}
+}
+
 // TestWriteBounds: rows that pass a bound roll the write back.
 func TestWriteBounds(t *testing.T) {
 	db := openTest(t, nil, "create table big (id int primary key, data text)")
