@@ -293,8 +293,8 @@ func (r *Rows) Bytes(value []byte) {
 	r.Put(append(hex.AppendEncode(append(b, `"\\x`...), value), '"'))
 }
 
-// EndRow ends a row. Its error must end the call: the reader is gone, or a bound is
-// passed (then ErrRowLimit asks to stop without failing).
+// EndRow ends a row. ErrRowLimit must end the statement's rows, any other error the call:
+// the reader is gone, or a bound is passed.
 func (r *Rows) EndRow() error {
 	empty := !r.rowOpen
 	if empty {
@@ -317,7 +317,9 @@ func (r *Rows) EndRow() error {
 }
 
 // ErrRowLimit is returned by EndRow and Row when the rows are capped and the cap is
-// reached: stop reading, the answer is complete.
+// reached: stop reading, the statement's answer is complete. What else the call asks for,
+// a COMMIT or further statements, is still to be done. An Instance may return it from
+// Execute where there is nothing of that kind.
 var ErrRowLimit = &Error{Kind: Invalid, Reason: "row_limit", Message: "the row cap is reached"}
 
 func (r *Rows) endRow() error {
