@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -529,12 +530,20 @@ func (r *Rows) flush(ends, last bool) error {
 	}
 	r.rowStart = 0
 	if r.hold {
+		if len(c.Body) < cap(c.Body)/2 { // a pooled chunk would be held for a few bytes
+			whole := c.Body
+			c.Body = bytes.Clone(whole)
+			FreeBody(whole)
+		}
 		r.held = append(r.held, c)
-		r.size += int64(len(c.Body))
+		r.size += int64(cap(c.Body)) + heldOverhead
 		return r.checkHeld()
 	}
 	return r.emit(c)
 }
+
+// heldOverhead is about what a held chunk takes besides its body.
+const heldOverhead = 512
 
 func (r *Rows) checkHeld() error {
 	limit := r.opts.MaxBytes

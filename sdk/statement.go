@@ -398,7 +398,7 @@ type ResultOptions struct {
 	StripNulls bool  // leave null-valued keys of each row out
 	MaxRows    int64 // 0: no bound
 	CapRows    bool  // more than MaxRows: end silently instead of failing
-	MaxBytes   int64 // bound on rows held back until COMMIT; 0: DefaultMaxHeld
+	MaxBytes   int64 // bound on the memory of rows held back until COMMIT; 0: DefaultMaxHeld
 	SQLHeaders bool  // SQL may set status and headers; the answer does not stream
 }
 
