@@ -339,7 +339,7 @@ func (b *builder) called(q *Query, f *Function, s *sdk.Statement, a arguments) {
 		return
 	}
 	l.from = func() { b.result(f, a) }
-	if q.Shape == sdk.ShapeObject && len(t.Columns) > 1 {
+	if q.Shape == sdk.ShapeObject && !f.Returns.OneOut {
 		b.scope.row = b.rowOf(t, f.Name)
 		l.from = func() { b.oneRow(f, a) }
 	}
