@@ -18,7 +18,8 @@ const (
 )
 
 // Statement is what a backend is asked to do, in no dialect. Verb decides which
-// fields count; a backend never sees a verb or an operator it did not declare.
+// fields count; a backend never sees a verb or an operator that it did not declare, nor
+// anything else that Capabilities name.
 type Statement struct {
 	Verb  Verb
 	Table Table

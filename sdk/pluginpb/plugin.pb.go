@@ -1104,6 +1104,10 @@ type Capabilities struct {
 	SqlHeaders    bool                   `protobuf:"varint,15,opt,name=sql_headers,json=sqlHeaders,proto3" json:"sql_headers,omitempty"`
 	Positions     bool                   `protobuf:"varint,16,opt,name=positions,proto3" json:"positions,omitempty"`
 	Introspect    bool                   `protobuf:"varint,17,opt,name=introspect,proto3" json:"introspect,omitempty"`
+	Distinct      bool                   `protobuf:"varint,18,opt,name=distinct,proto3" json:"distinct,omitempty"`
+	Quantifiers   bool                   `protobuf:"varint,19,opt,name=quantifiers,proto3" json:"quantifiers,omitempty"`
+	Totals        bool                   `protobuf:"varint,20,opt,name=totals,proto3" json:"totals,omitempty"`
+	PageTokens    bool                   `protobuf:"varint,21,opt,name=page_tokens,json=pageTokens,proto3" json:"page_tokens,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1253,6 +1257,34 @@ func (x *Capabilities) GetPositions() bool {
 func (x *Capabilities) GetIntrospect() bool {
 	if x != nil {
 		return x.Introspect
+	}
+	return false
+}
+
+func (x *Capabilities) GetDistinct() bool {
+	if x != nil {
+		return x.Distinct
+	}
+	return false
+}
+
+func (x *Capabilities) GetQuantifiers() bool {
+	if x != nil {
+		return x.Quantifiers
+	}
+	return false
+}
+
+func (x *Capabilities) GetTotals() bool {
+	if x != nil {
+		return x.Totals
+	}
+	return false
+}
+
+func (x *Capabilities) GetPageTokens() bool {
+	if x != nil {
+		return x.PageTokens
 	}
 	return false
 }
@@ -5365,7 +5397,7 @@ const file_sdk_pluginpb_plugin_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x10\n" +
 	"\x03sdk\x18\x03 \x01(\tR\x03sdk\x12B\n" +
 	"\fcapabilities\x18\x04 \x01(\v2\x1e.athena.plugin.v1.CapabilitiesR\fcapabilities\x12#\n" +
-	"\rconfig_schema\x18\x05 \x01(\fR\fconfigSchema\"\xfc\x03\n" +
+	"\rconfig_schema\x18\x05 \x01(\fR\fconfigSchema\"\xf3\x04\n" +
 	"\fCapabilities\x12,\n" +
 	"\x05verbs\x18\x01 \x03(\x0e2\x16.athena.plugin.v1.VerbR\x05verbs\x12\x1c\n" +
 	"\toperators\x18\x02 \x03(\tR\toperators\x12\"\n" +
@@ -5390,7 +5422,12 @@ const file_sdk_pluginpb_plugin_proto_rawDesc = "" +
 	"\tpositions\x18\x10 \x01(\bR\tpositions\x12\x1e\n" +
 	"\n" +
 	"introspect\x18\x11 \x01(\bR\n" +
-	"introspect\"i\n" +
+	"introspect\x12\x1a\n" +
+	"\bdistinct\x18\x12 \x01(\bR\bdistinct\x12 \n" +
+	"\vquantifiers\x18\x13 \x01(\bR\vquantifiers\x12\x16\n" +
+	"\x06totals\x18\x14 \x01(\bR\x06totals\x12\x1f\n" +
+	"\vpage_tokens\x18\x15 \x01(\bR\n" +
+	"pageTokens\"i\n" +
 	"\x13OpenInstanceRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x1e\n" +
 	"\n" +

@@ -46,6 +46,9 @@ func Memory(name string) sdk.Plugin {
 		Relations:    true,
 		JSONPaths:    true,
 		Aggregates:   true,
+		Distinct:     true,
+		Quantifiers:  true,
+		Totals:       true,
 		CSV:          true,
 	})}
 }
