@@ -44,6 +44,7 @@ type Capabilities struct {
 	Quantifiers  bool // Filter.Quantifier
 	Totals       bool // Statement.Count, beside Select and as the mode of the verb Count
 	PageTokens   bool
+	Defaults     bool // SetItem.Default
 	Explain      bool
 	Sessions     bool // role, settings, search path, time zone
 	CSV          bool // Insert of CSV

@@ -53,6 +53,8 @@ func (c *Capabilities) checkStatement(s *Statement) *Error {
 		return unsupported("explain")
 	case s.Verb == Insert && s.Rows.Format == RowsCSV && !c.CSV:
 		return unsupported("inserting CSV")
+	case slices.ContainsFunc(s.Set, isDefault) && !c.Defaults, s.Conflict != nil && slices.ContainsFunc(s.Conflict.Set, isDefault) && !c.Defaults:
+		return unsupported("setting a column to its default")
 	case s.Count != CountNone && !c.Totals:
 		return unsupported("totals")
 	case s.PageToken != "" && !c.PageTokens:
@@ -66,6 +68,8 @@ func (c *Capabilities) checkStatement(s *Statement) *Error {
 	}
 	return c.checkFilter(s.Filter, 0)
 }
+
+func isDefault(item SetItem) bool { return item.Default }
 
 func (c *Capabilities) checkOrder(terms []Order) *Error {
 	for i := range terms {

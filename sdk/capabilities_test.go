@@ -9,25 +9,27 @@ func TestCapabilities(t *testing.T) {
 	item := func(i Item) Statement { return Statement{Selection: Selection{Items: []Item{i}}} }
 	relation := Item{Kind: ItemRelation, Relation: &Relation{Target: "r", Order: []Order{{Column: path}}}}
 	all := Capabilities{Verbs: []Verb{Select}, Operators: []Operator{Eq}, Relations: true, JSONPaths: true, Aggregates: true,
-		Distinct: true, Quantifiers: true, Totals: true, PageTokens: true}
+		Distinct: true, Quantifiers: true, Totals: true, PageTokens: true, Defaults: true, Conflict: true}
 	for name, c := range map[string]struct {
 		s    Statement
 		take func(*Capabilities)
 	}{
-		"selected path":   {item(Item{Column: path}), func(c *Capabilities) { c.JSONPaths = false }},
-		"filtered path":   {filtered(Filter{Column: path, Operator: Eq, Values: one}), func(c *Capabilities) { c.JSONPaths = false }},
-		"sorted path":     {Statement{Order: []Order{{Column: path}}}, func(c *Capabilities) { c.JSONPaths = false }},
-		"related path":    {item(relation), func(c *Capabilities) { c.JSONPaths = false }},
-		"bucket's path":   {Statement{Selection: Selection{Bucket: &Bucket{Column: path}}}, func(c *Capabilities) { c.JSONPaths = false }},
-		"bucket":          {Statement{Selection: Selection{Bucket: &Bucket{Column: column}}}, func(c *Capabilities) { c.Aggregates = false }},
-		"aggregate":       {item(Item{Aggregate: "count"}), func(c *Capabilities) { c.Aggregates = false }},
-		"relation":        {item(relation), func(c *Capabilities) { c.Relations = false }},
-		"nameless":        {item(Item{Kind: ItemRelation}), func(c *Capabilities) { c.Relations = false }},
-		"sorted relation": {Statement{Order: []Order{{Column: column, Relation: "r"}}}, func(c *Capabilities) { c.Relations = false }},
-		"distinct":        {Statement{Selection: Selection{Distinct: true}}, func(c *Capabilities) { c.Distinct = false }},
-		"any":             {filtered(Filter{Column: column, Operator: Eq, Quantifier: Any, Values: one}), func(c *Capabilities) { c.Quantifiers = false }},
-		"total":           {Statement{Count: CountExact}, func(c *Capabilities) { c.Totals = false }},
-		"page token":      {Statement{PageToken: "x"}, func(c *Capabilities) { c.PageTokens = false }},
+		"selected path":    {item(Item{Column: path}), func(c *Capabilities) { c.JSONPaths = false }},
+		"filtered path":    {filtered(Filter{Column: path, Operator: Eq, Values: one}), func(c *Capabilities) { c.JSONPaths = false }},
+		"sorted path":      {Statement{Order: []Order{{Column: path}}}, func(c *Capabilities) { c.JSONPaths = false }},
+		"related path":     {item(relation), func(c *Capabilities) { c.JSONPaths = false }},
+		"bucket's path":    {Statement{Selection: Selection{Bucket: &Bucket{Column: path}}}, func(c *Capabilities) { c.JSONPaths = false }},
+		"bucket":           {Statement{Selection: Selection{Bucket: &Bucket{Column: column}}}, func(c *Capabilities) { c.Aggregates = false }},
+		"aggregate":        {item(Item{Aggregate: "count"}), func(c *Capabilities) { c.Aggregates = false }},
+		"relation":         {item(relation), func(c *Capabilities) { c.Relations = false }},
+		"nameless":         {item(Item{Kind: ItemRelation}), func(c *Capabilities) { c.Relations = false }},
+		"sorted relation":  {Statement{Order: []Order{{Column: column, Relation: "r"}}}, func(c *Capabilities) { c.Relations = false }},
+		"distinct":         {Statement{Selection: Selection{Distinct: true}}, func(c *Capabilities) { c.Distinct = false }},
+		"any":              {filtered(Filter{Column: column, Operator: Eq, Quantifier: Any, Values: one}), func(c *Capabilities) { c.Quantifiers = false }},
+		"total":            {Statement{Count: CountExact}, func(c *Capabilities) { c.Totals = false }},
+		"default":          {Statement{Set: []SetItem{{Column: "a", Default: true}}}, func(c *Capabilities) { c.Defaults = false }},
+		"upsert's default": {Statement{Conflict: &OnConflict{Set: []SetItem{{Column: "a", Default: true}}}}, func(c *Capabilities) { c.Defaults = false }},
+		"page token":       {Statement{PageToken: "x"}, func(c *Capabilities) { c.PageTokens = false }},
 	} {
 		call, less := Call{Statements: []Statement{c.s}}, all
 		call.Statements[0].Verb = Select

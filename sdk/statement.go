@@ -258,8 +258,9 @@ type Rowset struct {
 
 // SetItem is one assignment of an Update.
 type SetItem struct {
-	Column string
-	Value  Value
+	Column  string
+	Value   Value
+	Default bool // the column's default, instead of Value
 }
 
 // OnConflict says what an Insert does with a row that exists already.

@@ -616,6 +616,7 @@ func encodeSet(e *encoder, num int, set []SetItem) {
 		e.uint(1, uint64(set[i].Value.Hint))
 		e.str(2, set[i].Value.Text)
 		e.endOrDrop(v)
+		e.bool(3, set[i].Default)
 		e.end(m)
 	}
 }
@@ -627,6 +628,8 @@ func decodeSetItem(d decoder) (s SetItem) {
 			s.Column = d.str()
 		case 2:
 			s.Value = decodeValue(d.msg())
+		case 3:
+			s.Default = d.bool()
 		default:
 			d.skip()
 		}

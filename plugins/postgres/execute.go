@@ -28,6 +28,7 @@ var capabilities = sdk.Capabilities{
 	Distinct:     true,
 	Quantifiers:  true,
 	Totals:       true,
+	Defaults:     true,
 	Explain:      true,
 	CSV:          true,
 	GeoJSON:      true,

@@ -1108,6 +1108,7 @@ type Capabilities struct {
 	Quantifiers   bool                   `protobuf:"varint,19,opt,name=quantifiers,proto3" json:"quantifiers,omitempty"`
 	Totals        bool                   `protobuf:"varint,20,opt,name=totals,proto3" json:"totals,omitempty"`
 	PageTokens    bool                   `protobuf:"varint,21,opt,name=page_tokens,json=pageTokens,proto3" json:"page_tokens,omitempty"`
+	Defaults      bool                   `protobuf:"varint,22,opt,name=defaults,proto3" json:"defaults,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1285,6 +1286,13 @@ func (x *Capabilities) GetTotals() bool {
 func (x *Capabilities) GetPageTokens() bool {
 	if x != nil {
 		return x.PageTokens
+	}
+	return false
+}
+
+func (x *Capabilities) GetDefaults() bool {
+	if x != nil {
+		return x.Defaults
 	}
 	return false
 }
@@ -4464,6 +4472,7 @@ type SetItem struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Column        string                 `protobuf:"bytes,1,opt,name=column,proto3" json:"column,omitempty"`
 	Value         *Value                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	Default       bool                   `protobuf:"varint,3,opt,name=default,proto3" json:"default,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4510,6 +4519,13 @@ func (x *SetItem) GetValue() *Value {
 		return x.Value
 	}
 	return nil
+}
+
+func (x *SetItem) GetDefault() bool {
+	if x != nil {
+		return x.Default
+	}
+	return false
 }
 
 type OnConflict struct {
@@ -5397,7 +5413,7 @@ const file_sdk_pluginpb_plugin_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x10\n" +
 	"\x03sdk\x18\x03 \x01(\tR\x03sdk\x12B\n" +
 	"\fcapabilities\x18\x04 \x01(\v2\x1e.athena.plugin.v1.CapabilitiesR\fcapabilities\x12#\n" +
-	"\rconfig_schema\x18\x05 \x01(\fR\fconfigSchema\"\xf3\x04\n" +
+	"\rconfig_schema\x18\x05 \x01(\fR\fconfigSchema\"\x8f\x05\n" +
 	"\fCapabilities\x12,\n" +
 	"\x05verbs\x18\x01 \x03(\x0e2\x16.athena.plugin.v1.VerbR\x05verbs\x12\x1c\n" +
 	"\toperators\x18\x02 \x03(\tR\toperators\x12\"\n" +
@@ -5427,7 +5443,8 @@ const file_sdk_pluginpb_plugin_proto_rawDesc = "" +
 	"\vquantifiers\x18\x13 \x01(\bR\vquantifiers\x12\x16\n" +
 	"\x06totals\x18\x14 \x01(\bR\x06totals\x12\x1f\n" +
 	"\vpage_tokens\x18\x15 \x01(\bR\n" +
-	"pageTokens\"i\n" +
+	"pageTokens\x12\x1a\n" +
+	"\bdefaults\x18\x16 \x01(\bR\bdefaults\"i\n" +
 	"\x13OpenInstanceRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x1e\n" +
 	"\n" +
@@ -5711,10 +5728,11 @@ const file_sdk_pluginpb_plugin_proto_rawDesc = "" +
 	"\x06format\x18\x01 \x01(\x0e2\x1e.athena.plugin.v1.RowsetFormatR\x06format\x12\x18\n" +
 	"\acolumns\x18\x02 \x03(\tR\acolumns\x12'\n" +
 	"\x0fmissing_default\x18\x03 \x01(\bR\x0emissingDefault\x12\x18\n" +
-	"\apayload\x18\x04 \x01(\fR\apayload\"P\n" +
+	"\apayload\x18\x04 \x01(\fR\apayload\"j\n" +
 	"\aSetItem\x12\x16\n" +
 	"\x06column\x18\x01 \x01(\tR\x06column\x12-\n" +
-	"\x05value\x18\x02 \x01(\v2\x17.athena.plugin.v1.ValueR\x05value\"\xaa\x01\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.athena.plugin.v1.ValueR\x05value\x12\x18\n" +
+	"\adefault\x18\x03 \x01(\bR\adefault\"\xaa\x01\n" +
 	"\n" +
 	"OnConflict\x12\x18\n" +
 	"\acolumns\x18\x01 \x03(\tR\acolumns\x12\x1e\n" +

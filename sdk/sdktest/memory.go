@@ -49,6 +49,7 @@ func Memory(name string) sdk.Plugin {
 		Distinct:     true,
 		Quantifiers:  true,
 		Totals:       true,
+		Defaults:     true,
 		CSV:          true,
 	})}
 }
