@@ -479,16 +479,22 @@ type Head struct {
 type Tail struct {
 	Statement int
 	Rows      int64
-	Total     *int64 // rows without Limit and Offset, when asked for
-	Affected  *int64 // rows written
-	Inserted  *int64 // of these, rows that did not exist before
-	Keys      []Pair // primary key of the one written row
+	Total     *int64      // rows without Limit and Offset, when asked for
+	Affected  *int64      // rows written
+	Inserted  *int64      // of these, rows that did not exist before
+	Keys      []KeyColumn // primary key of the one written row
 	// TablesRead and TablesWritten are schema-qualified; "*" means any table.
 	TablesRead, TablesWritten []string
 	PageToken                 string
 	Position                  string // replication position after a write
 	Statements                int    // of a SQL text: how many it held
 	Timings                   []Timing
+}
+
+// KeyColumn is one column of a row's key, as text.
+type KeyColumn struct {
+	Name, Value string
+	Null        bool
 }
 
 // Timing is one measured part of a call.

@@ -64,7 +64,7 @@ func TestSetItems(t *testing.T) {
 	if a.body != want {
 		t.Errorf("got %s\nwant %s", a.body, want)
 	}
-	if diff := cmp.Diff([]sdk.Pair{{Name: "id", Value: "1"}}, a.tail.Keys); diff != "" || *a.tail.Affected != 1 {
+	if diff := cmp.Diff([]sdk.KeyColumn{{Name: "id", Value: "1"}}, a.tail.Keys); diff != "" || *a.tail.Affected != 1 {
 		t.Errorf("keys %s, affected %d", diff, *a.tail.Affected)
 	}
 	if diff := cmp.Diff([]string{"main.things"}, a.tail.TablesWritten); diff != "" {

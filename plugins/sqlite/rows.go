@@ -165,15 +165,15 @@ func keyValue(value driver.Value) sdk.Value {
 }
 
 // keys is the key that was noted, for Tail.Keys: bytes in hexadecimal.
-func (e *encoder) keys() []sdk.Pair {
-	var pairs []sdk.Pair
+func (e *encoder) keys() []sdk.KeyColumn {
+	var columns []sdk.KeyColumn
 	for i, v := range e.found {
 		if v.Hint == sdk.Bytes {
 			v.Text = `\x` + hex.EncodeToString([]byte(v.Text))
 		}
-		pairs = append(pairs, sdk.Pair{Name: e.key[i], Value: v.Text})
+		columns = append(columns, sdk.KeyColumn{Name: e.key[i], Value: v.Text, Null: v.Hint == sdk.Null})
 	}
-	return pairs
+	return columns
 }
 
 func (e *encoder) cell(kind columnKind, value driver.Value) {

@@ -83,7 +83,7 @@ func returningKeysCheck(ctx context.Context, c *client) error {
 	if err != nil {
 		return err
 	}
-	if want := []sdk.Pair{{Name: "id", Value: "7"}}; !sameJSON(a.body, []byte(`[{"id":7}]`)) || !slices.Equal(a.tail.Keys, want) {
+	if want := []sdk.KeyColumn{{Name: "id", Value: "7"}}; !sameJSON(a.body, []byte(`[{"id":7}]`)) || !slices.Equal(a.tail.Keys, want) {
 		return fmt.Errorf("returned %s with the key %v, want %v", a.body, a.tail.Keys, want)
 	}
 	several := insert(`[{"id":8,"name":"eight"},{"id":9,"name":"nine"}]`)
