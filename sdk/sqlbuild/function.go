@@ -42,7 +42,7 @@ func (d *Dialect) call(c *Catalogue, s *sdk.Statement, o *sdk.ResultOptions) (*Q
 	if !f.Returns.Void {
 		b.features(q)
 	}
-	if b.err != nil {
+	if b.checkArguments(); b.err != nil {
 		return nil, b.err
 	}
 	q.Text, q.Args = b.text.String(), b.args
