@@ -110,7 +110,8 @@ type Relation struct {
 	Offset    *int64
 }
 
-// Bucket groups a time column by a granularity: minute, hour, day, week, month.
+// Bucket groups a time column by a granularity: minute, hour, day, week, month, quarter,
+// year.
 type Bucket struct {
 	Column      Column
 	Granularity string
@@ -194,7 +195,10 @@ type Compare uint8
 const (
 	// Strict: the column's type decides and a bad literal is the database's error.
 	Strict Compare = iota
-	// Lenient: a literal that the column's type cannot read is compared as text.
+	// Lenient: a literal that is plainly none of the column's type is compared as text, or
+	// as a number with a column of numbers. One that only looks like it, such as a time of
+	// 99 hours or an array without an end, and any literal of a type that the backend does
+	// not know, may be the database's error as if it were Strict.
 	Lenient
 )
 

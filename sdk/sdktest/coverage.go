@@ -41,7 +41,7 @@ var enumerations = map[reflect.Type]uint64{
 var words = map[string][]string{
 	"Filter.Operator":    operatorNames(),
 	"Item.Aggregate":     {"count", "sum", "avg", "min", "max"},
-	"Bucket.Granularity": {"minute", "hour", "day", "week", "month"},
+	"Bucket.Granularity": {"minute", "hour", "day", "week", "month", "quarter", "year"},
 	"Explain.Format":     {"text", "json"},
 	"Explain.Options":    {"analyze", "verbose", "settings", "buffers", "wal"},
 }

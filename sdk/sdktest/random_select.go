@@ -164,7 +164,7 @@ func (g *generator) total(t *table, items []sdk.Item) []sdk.Order {
 func (g *generator) grouped(t *table, p *part, spread bool) {
 	for _, c := range t.columns {
 		if c.kind == kindTime && g.chance(50) && !spread {
-			p.selection.Bucket = &sdk.Bucket{Column: sdk.Column{Name: c.name}, Granularity: pick(g.random, []string{"minute", "hour", "day", "week", "month"})}
+			p.selection.Bucket = &sdk.Bucket{Column: sdk.Column{Name: c.name}, Granularity: pick(g.random, []string{"minute", "hour", "day", "week", "month", "quarter", "year"})}
 			p.order = append(p.order, g.sorted(c.name))
 			break
 		}
