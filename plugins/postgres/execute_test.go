@@ -192,7 +192,7 @@ func TestKeys(t *testing.T) {
 		}
 	}
 	v := sdk.Item{Column: sdk.Column{Name: "v"}}
-	want := []sdk.Pair{{Name: "kind", Value: "7"}, {Name: "id", Value: strings.ToLower(id)}}
+	want := []sdk.KeyColumn{{Name: "kind", Value: "7"}, {Name: "id", Value: strings.ToLower(id)}}
 	for name, test := range map[string]struct {
 		s      sdk.Statement
 		key    []sdk.Value

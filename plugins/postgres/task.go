@@ -267,9 +267,9 @@ func (u *unit) answered(t *task, tag pgconn.CommandTag) error {
 	}
 	tail.Affected, tail.Inserted = t.affected, t.inserted
 	if t.returned == 1 && t.key != nil {
-		tail.Keys = make([]sdk.Pair, len(t.key))
+		tail.Keys = make([]sdk.KeyColumn, len(t.key))
 		for i := range t.key {
-			tail.Keys[i] = sdk.Pair{Name: t.keys[i], Value: t.key[i]}
+			tail.Keys[i] = sdk.KeyColumn{Name: t.keys[i], Value: t.key[i]}
 		}
 	}
 	return nil
