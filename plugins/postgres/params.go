@@ -42,7 +42,7 @@ func checkCount(args []sdk.Value) error {
 	if len(args) <= maxArguments {
 		return nil
 	}
-	return sdk.E(sdk.Invalid, "too_many_arguments", fmt.Sprintf("a statement takes %d arguments at most, not %d", maxArguments, len(args))).
+	return sdk.E(sdk.Invalid, "too_many_values", fmt.Sprintf("the statement has %[2]d values, PostgreSQL takes %[1]d", maxArguments, len(args))).
 		WithHint("give many values as one array")
 }
 

@@ -273,6 +273,23 @@ func TestTransactionControl(t *testing.T) {
 	clean(t, db)
 }
 
+// TestTransactionLeftOpen: a text that begins a transaction and does not end it is an error,
+// because nobody ends it.
+func TestTransactionLeftOpen(t *testing.T) {
+	db := openTest(t, map[string]any{"max_connections": 1}, "create table log (n int)")
+	for _, text := range []string{"begin", "begin; insert into log values (1)", "insert into log values (2); begin; insert into log values (3)",
+		"begin; insert into log values (4); commit; begin; insert into log values (5)"} {
+		if e := failsCall(t, db, &sdk.Call{Statements: []sdk.Statement{sqlText(text)}}, sdk.Invalid, "transaction_control"); e.Hint == "" {
+			t.Errorf("%s: %+v", text, e)
+		}
+		clean(t, db)
+	}
+	must(t, db, sqlText("begin; insert into log values (6); commit"))
+	if got := must(t, db, sqlText("select n from log order by n")).body; got != `[{"n":4},{"n":6}]` {
+		t.Errorf("got %s", got)
+	}
+}
+
 // TestSessionScripts: several statements in one text run with the session's settings.
 func TestSessionScripts(t *testing.T) {
 	db := openTest(t, map[string]any{"max_connections": 1}, sessionSetup)

@@ -106,6 +106,9 @@ func (u *unit) runAlone(t *task) error {
 	if err != nil {
 		return err
 	}
+	if u.c.pg.TxStatus() != 'I' {
+		return leftOpen()
+	}
 	u.execution.written = true
 	if len(u.db.replicas) > 0 {
 		if err := u.askPosition(); err != nil {

@@ -168,7 +168,7 @@ func TestSQLRefused(t *testing.T) {
 		{Verb: sdk.Select, Table: table("people"), Filter: &sdk.Filter{Kind: sdk.FilterOr, Children: many}},
 	} {
 		for _, session := range []sdk.Session{{}, {TimeZone: "UTC"}} {
-			failsCall(t, db, &sdk.Call{Statements: []sdk.Statement{s}, Session: session}, sdk.Invalid, "too_many_arguments")
+			failsCall(t, db, &sdk.Call{Statements: []sdk.Statement{s}, Session: session}, sdk.Invalid, "too_many_values")
 		}
 	}
 	if got := must(t, db, sdk.Statement{Verb: sdk.Count, Table: table("people")}).body; got != "3" {
