@@ -28,8 +28,9 @@ type Pinger interface {
 	Ping(ctx context.Context) error
 }
 
-// Capabilities say what a backend can do. The SDK answers Unsupported to anything else
-// before the backend sees it.
+// Capabilities say what a backend can do. Of what they name the SDK answers Unsupported
+// to what is not declared, before the backend sees it; the rest of the model a backend
+// carries or refuses itself.
 type Capabilities struct {
 	Verbs        []Verb
 	Operators    []Operator
@@ -38,7 +39,12 @@ type Capabilities struct {
 	Conflict     bool // Insert with Conflict
 	Relations    bool // select trees with relations
 	JSONPaths    bool
-	Aggregates   bool
+	Aggregates   bool // and time buckets
+	Distinct     bool
+	Quantifiers  bool // Filter.Quantifier
+	Totals       bool // Statement.Count, beside Select and as the mode of the verb Count
+	PageTokens   bool
+	Defaults     bool // SetItem.Default
 	Explain      bool
 	Sessions     bool // role, settings, search path, time zone
 	CSV          bool // Insert of CSV

@@ -53,19 +53,47 @@ func (c *Capabilities) checkStatement(s *Statement) *Error {
 		return unsupported("explain")
 	case s.Verb == Insert && s.Rows.Format == RowsCSV && !c.CSV:
 		return unsupported("inserting CSV")
+	case slices.ContainsFunc(s.Set, isDefault) && !c.Defaults, s.Conflict != nil && slices.ContainsFunc(s.Conflict.Set, isDefault) && !c.Defaults:
+		return unsupported("setting a column to its default")
+	case s.Count != CountNone && !c.Totals:
+		return unsupported("totals")
+	case s.PageToken != "" && !c.PageTokens:
+		return unsupported("page tokens")
 	}
 	if err := c.checkSelection(&s.Selection, 0); err != nil {
 		return err
 	}
+	if err := c.checkOrder(s.Order); err != nil {
+		return err
+	}
 	return c.checkFilter(s.Filter, 0)
+}
+
+func isDefault(item SetItem) bool { return item.Default }
+
+func (c *Capabilities) checkOrder(terms []Order) *Error {
+	for i := range terms {
+		switch {
+		case len(terms[i].Column.Path) > 0 && !c.JSONPaths:
+			return unsupported("JSON paths")
+		case terms[i].Relation != "" && !c.Relations:
+			return unsupported("sorting by related tables")
+		}
+	}
+	return nil
 }
 
 func (c *Capabilities) checkSelection(s *Selection, depth int) *Error {
 	if depth > MaxFilterDepth {
 		return errTooDeep()
 	}
-	if s.Bucket != nil && !c.Aggregates {
+	switch {
+	case s.Distinct && !c.Distinct:
+		return unsupported("distinct rows")
+	case s.Bucket != nil && !c.Aggregates:
 		return unsupported("time buckets")
+	case s.Bucket != nil && len(s.Bucket.Column.Path) > 0 && !c.JSONPaths:
+		return unsupported("JSON paths")
 	}
 	for i := range s.Items {
 		item := &s.Items[i]
@@ -74,11 +102,14 @@ func (c *Capabilities) checkSelection(s *Selection, depth int) *Error {
 			return unsupported("aggregates")
 		case len(item.Column.Path) > 0 && !c.JSONPaths:
 			return unsupported("JSON paths")
-		case item.Relation != nil && !c.Relations:
+		case (item.Relation != nil || item.Kind == ItemRelation) && !c.Relations:
 			return unsupported("related tables")
 		}
 		if item.Relation != nil {
 			if err := c.checkSelection(&item.Relation.Selection, depth+1); err != nil {
+				return err
+			}
+			if err := c.checkOrder(item.Relation.Order); err != nil {
 				return err
 			}
 			if err := c.checkFilter(item.Relation.Filter, depth+1); err != nil {
@@ -108,6 +139,9 @@ func (c *Capabilities) checkFilter(f *Filter, depth int) *Error {
 		}
 		if f.Relation != "" && !c.Relations {
 			return unsupported("filters on related tables")
+		}
+		if f.Quantifier != QuantifierNone && !c.Quantifiers {
+			return unsupported("any and all")
 		}
 	}
 	for i := range f.Children {

@@ -15,6 +15,7 @@ func (c *Capabilities) toProto() *pluginpb.Capabilities {
 		Transactions: c.Transactions, Returning: c.Returning, Conflict: c.Conflict, Relations: c.Relations,
 		JsonPaths: c.JSONPaths, Aggregates: c.Aggregates, Explain: c.Explain, Sessions: c.Sessions, Ping: c.Ping,
 		Csv: c.CSV, Geojson: c.GeoJSON, Raw: c.Raw, SqlHeaders: c.SQLHeaders, Positions: c.Positions, Introspect: c.Introspect,
+		Distinct: c.Distinct, Quantifiers: c.Quantifiers, Totals: c.Totals, PageTokens: c.PageTokens, Defaults: c.Defaults,
 	}
 	for _, verb := range c.Verbs {
 		p.Verbs = append(p.Verbs, pluginpb.Verb(verb))
@@ -30,6 +31,7 @@ func capabilitiesFromProto(p *pluginpb.Capabilities) Capabilities {
 		Transactions: p.GetTransactions(), Returning: p.GetReturning(), Conflict: p.GetConflict(), Relations: p.GetRelations(),
 		JSONPaths: p.GetJsonPaths(), Aggregates: p.GetAggregates(), Explain: p.GetExplain(), Sessions: p.GetSessions(), Ping: p.GetPing(),
 		CSV: p.GetCsv(), GeoJSON: p.GetGeojson(), Raw: p.GetRaw(), SQLHeaders: p.GetSqlHeaders(), Positions: p.GetPositions(), Introspect: p.GetIntrospect(),
+		Distinct: p.GetDistinct(), Quantifiers: p.GetQuantifiers(), Totals: p.GetTotals(), PageTokens: p.GetPageTokens(), Defaults: p.GetDefaults(),
 	}
 	for _, verb := range p.GetVerbs() {
 		c.Verbs = append(c.Verbs, Verb(verb))

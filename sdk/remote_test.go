@@ -53,6 +53,17 @@ func (echo) Execute(ctx context.Context, call *Call, rows *Rows) error {
 			}
 		}
 		return nil
+	case "capped":
+		if s.Verb == Insert {
+			rows.Hold()
+		}
+		rows.Columns("n")
+		for n := range 3 {
+			if err := rows.Row(n); err != nil {
+				return err
+			}
+		}
+		return nil
 	case "payload":
 		rows.Columns("size", "sum")
 		sum := 0
@@ -70,7 +81,7 @@ func startEcho(t *testing.T) *Remote {
 	t.Helper()
 	p := Plugin{Name: "echo", Version: "1", Backend: NewBackend(
 		func(context.Context, echoConfig) (echo, error) { return echo{}, nil },
-		Capabilities{Verbs: []Verb{Select, Insert}})}
+		Capabilities{Verbs: []Verb{Select, Insert}, Transactions: true})}
 	remote, stop, err := InProcess(p)
 	if err != nil {
 		t.Fatal(err)
@@ -184,6 +195,20 @@ func TestRemoteErrors(t *testing.T) {
 	late := askFor("wait")
 	late.Deadline = time.Now().Add(20 * time.Millisecond)
 	expect(late, Timeout, "deadline_exceeded")
+	// ErrRowLimit ends an answer, not the work that is left.
+	capped := askFor("capped")
+	capped.Result = ResultOptions{MaxRows: 2, CapRows: true}
+	capped.Statements = append(capped.Statements, capped.Statements[0])
+	expect(capped, Internal, "internal")
+	capped.Statements = capped.Statements[1:]
+	capped.Statements[0].Verb = Insert
+	expect(capped, Internal, "internal")
+	capped.Statements[0].Verb = Select
+	if a, err := remote.Execute(t.Context(), capped); err != nil {
+		t.Fatal(err)
+	} else if body, err := readAll(a); err != nil || body != `[{"n":0},{"n":1}]` {
+		t.Fatal(body, err)
+	}
 	if a, err := remote.Execute(t.Context(), askFor("x")); err != nil {
 		t.Fatal(err)
 	} else if body, err := readAll(a); err != nil || body != `[{"name":"x"}]` {

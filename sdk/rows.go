@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -293,8 +294,8 @@ func (r *Rows) Bytes(value []byte) {
 	r.Put(append(hex.AppendEncode(append(b, `"\\x`...), value), '"'))
 }
 
-// EndRow ends a row. Its error must end the call: the reader is gone, or a bound is
-// passed (then ErrRowLimit asks to stop without failing).
+// EndRow ends a row. ErrRowLimit must end the statement's rows, any other error the call:
+// the reader is gone, or a bound is passed.
 func (r *Rows) EndRow() error {
 	empty := !r.rowOpen
 	if empty {
@@ -317,7 +318,9 @@ func (r *Rows) EndRow() error {
 }
 
 // ErrRowLimit is returned by EndRow and Row when the rows are capped and the cap is
-// reached: stop reading, the answer is complete.
+// reached: stop reading, the statement's answer is complete. What else the call asks for,
+// a COMMIT or further statements, is still to be done. An Instance may return it from
+// Execute where there is nothing of that kind.
 var ErrRowLimit = &Error{Kind: Invalid, Reason: "row_limit", Message: "the row cap is reached"}
 
 func (r *Rows) endRow() error {
@@ -527,12 +530,20 @@ func (r *Rows) flush(ends, last bool) error {
 	}
 	r.rowStart = 0
 	if r.hold {
+		if len(c.Body) < cap(c.Body)/2 { // a pooled chunk would be held for a few bytes
+			whole := c.Body
+			c.Body = bytes.Clone(whole)
+			FreeBody(whole)
+		}
 		r.held = append(r.held, c)
-		r.size += int64(len(c.Body))
+		r.size += int64(cap(c.Body)) + heldOverhead
 		return r.checkHeld()
 	}
 	return r.emit(c)
 }
+
+// heldOverhead is about what a held chunk takes besides its body.
+const heldOverhead = 512
 
 func (r *Rows) checkHeld() error {
 	limit := r.opts.MaxBytes

@@ -364,6 +364,33 @@ func TestHold(t *testing.T) {
 	}
 }
 
+// MaxBytes bounds the memory of held rows, not only their bytes: many short answers too.
+func TestHeldMemory(t *testing.T) {
+	const limit = 1 << 20
+	r := NewRows(ResultOptions{MaxBytes: limit}, func(*Chunk) error { return nil })
+	r.Hold()
+	answers := func(n int) error {
+		for i := range n {
+			r.Columns("a")
+			if err := errors.Join(r.Row(i), r.NextStatement()); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	err := answers(500)
+	held := 0
+	for _, c := range r.held {
+		held += cap(c.Body)
+	}
+	if err != nil || held > limit {
+		t.Errorf("%d bytes are taken for 500 answers of a few bytes: %v", held, err)
+	}
+	if err := answers(5000); AsError(err) == nil || AsError(err).Reason != "returned_rows_too_large" {
+		t.Errorf("messages without end are held: %v", err)
+	}
+}
+
 func TestHeldReadsAreTooLarge(t *testing.T) {
 	_, err := write(ResultOptions{MaxBytes: chunkSize}, func(r *Rows) error {
 		r.HoldRead()

@@ -492,6 +492,9 @@ func (s *server) call(stream grpc.ServerStream, call *Call) error {
 		return sendChunk(stream, c)
 	})
 	err := executeSafely(ctx, instance, call, rows)
+	if errors.Is(err, ErrRowLimit) && (rows.write || rows.Head.Statement < len(call.Statements)-1) {
+		err = errors.New("the instance ended the call with ErrRowLimit before it had committed, or before the last statement")
+	}
 	if err == nil || errors.Is(err, ErrRowLimit) {
 		if err = rows.Release(); err == nil {
 			err = rows.end()

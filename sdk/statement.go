@@ -18,7 +18,8 @@ const (
 )
 
 // Statement is what a backend is asked to do, in no dialect. Verb decides which
-// fields count; a backend never sees a verb or an operator it did not declare.
+// fields count; a backend never sees a verb or an operator that it did not declare, nor
+// anything else that Capabilities name.
 type Statement struct {
 	Verb  Verb
 	Table Table
@@ -109,7 +110,8 @@ type Relation struct {
 	Offset    *int64
 }
 
-// Bucket groups a time column by a granularity: minute, hour, day, week, month.
+// Bucket groups a time column by a granularity: minute, hour, day, week, month, quarter,
+// year.
 type Bucket struct {
 	Column      Column
 	Granularity string
@@ -193,7 +195,10 @@ type Compare uint8
 const (
 	// Strict: the column's type decides and a bad literal is the database's error.
 	Strict Compare = iota
-	// Lenient: a literal that the column's type cannot read is compared as text.
+	// Lenient: a literal that is plainly none of the column's type is compared as text, or
+	// as a number with a column of numbers. One that only looks like it, such as a time of
+	// 99 hours or an array without an end, and any literal of a type that the backend does
+	// not know, may be the database's error as if it were Strict.
 	Lenient
 )
 
@@ -257,8 +262,9 @@ type Rowset struct {
 
 // SetItem is one assignment of an Update.
 type SetItem struct {
-	Column string
-	Value  Value
+	Column  string
+	Value   Value
+	Default bool // the column's default, instead of Value
 }
 
 // OnConflict says what an Insert does with a row that exists already.
@@ -398,7 +404,7 @@ type ResultOptions struct {
 	StripNulls bool  // leave null-valued keys of each row out
 	MaxRows    int64 // 0: no bound
 	CapRows    bool  // more than MaxRows: end silently instead of failing
-	MaxBytes   int64 // bound on rows held back until COMMIT; 0: DefaultMaxHeld
+	MaxBytes   int64 // bound on the memory of rows held back until COMMIT; 0: DefaultMaxHeld
 	SQLHeaders bool  // SQL may set status and headers; the answer does not stream
 }
 
@@ -477,16 +483,22 @@ type Head struct {
 type Tail struct {
 	Statement int
 	Rows      int64
-	Total     *int64 // rows without Limit and Offset, when asked for
-	Affected  *int64 // rows written
-	Inserted  *int64 // of these, rows that did not exist before
-	Keys      []Pair // primary key of the one written row
+	Total     *int64      // rows without Limit and Offset, when asked for
+	Affected  *int64      // rows written
+	Inserted  *int64      // of these, rows that did not exist before
+	Keys      []KeyColumn // primary key of the one written row
 	// TablesRead and TablesWritten are schema-qualified; "*" means any table.
 	TablesRead, TablesWritten []string
 	PageToken                 string
 	Position                  string // replication position after a write
 	Statements                int    // of a SQL text: how many it held
 	Timings                   []Timing
+}
+
+// KeyColumn is one column of a row's key, as text.
+type KeyColumn struct {
+	Name, Value string
+	Null        bool
 }
 
 // Timing is one measured part of a call.

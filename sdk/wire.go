@@ -616,6 +616,7 @@ func encodeSet(e *encoder, num int, set []SetItem) {
 		e.uint(1, uint64(set[i].Value.Hint))
 		e.str(2, set[i].Value.Text)
 		e.endOrDrop(v)
+		e.bool(3, set[i].Default)
 		e.end(m)
 	}
 }
@@ -627,6 +628,8 @@ func decodeSetItem(d decoder) (s SetItem) {
 			s.Column = d.str()
 		case 2:
 			s.Value = decodeValue(d.msg())
+		case 3:
+			s.Default = d.bool()
 		default:
 			d.skip()
 		}
@@ -842,7 +845,13 @@ func (t *Tail) encode(e *encoder) {
 	e.optInt(3, t.Total)
 	e.optInt(4, t.Affected)
 	e.optInt(5, t.Inserted)
-	encodePairs(e, 6, t.Keys)
+	for i := range t.Keys {
+		m := e.begin(6)
+		e.str(1, t.Keys[i].Name)
+		e.str(2, t.Keys[i].Value)
+		e.bool(3, t.Keys[i].Null)
+		e.end(m)
+	}
 	e.strs(7, t.TablesRead)
 	e.strs(8, t.TablesWritten)
 	e.str(9, t.PageToken)
@@ -854,6 +863,22 @@ func (t *Tail) encode(e *encoder) {
 		e.int(2, int64(t.Timings[i].Duration))
 		e.end(m)
 	}
+}
+
+func decodeKeyColumn(d decoder) (c KeyColumn) {
+	for d.next() {
+		switch d.num {
+		case 1:
+			c.Name = d.str()
+		case 2:
+			c.Value = d.str()
+		case 3:
+			c.Null = d.bool()
+		default:
+			d.skip()
+		}
+	}
+	return c
 }
 
 func (t *Tail) decode(d decoder) {
@@ -870,7 +895,7 @@ func (t *Tail) decode(d decoder) {
 		case 5:
 			t.Inserted = d.optInt()
 		case 6:
-			t.Keys = append(t.Keys, decodePair(d.msg()))
+			t.Keys = append(t.Keys, decodeKeyColumn(d.msg()))
 		case 7:
 			t.TablesRead = append(t.TablesRead, d.str())
 		case 8:

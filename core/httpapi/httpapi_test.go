@@ -105,7 +105,7 @@ type server struct {
 func serve(t testing.TB, more ...func(*Options)) *server {
 	t.Helper()
 	plugin := sdk.Plugin{Name: "fake", Version: "1", Backend: sdk.NewBackend(func(context.Context, struct{}) (fake, error) { return fake{}, nil },
-		sdk.Capabilities{Relations: true, Verbs: []sdk.Verb{sdk.Select, sdk.Insert, sdk.Update, sdk.Delete, sdk.SQL, sdk.Count}, Returning: true, Conflict: true, Transactions: true,
+		sdk.Capabilities{Relations: true, Totals: true, Verbs: []sdk.Verb{sdk.Select, sdk.Insert, sdk.Update, sdk.Delete, sdk.SQL, sdk.Count}, Returning: true, Conflict: true, Transactions: true,
 			Operators: []sdk.Operator{sdk.Eq, sdk.Neq, sdk.Gt, sdk.Gte, sdk.Lt, sdk.Lte, sdk.Like, sdk.ILike, sdk.In, sdk.Is, sdk.Contains, sdk.Contained}})}
 	remote, stop, err := sdk.InProcess(plugin)
 	if err != nil {

@@ -31,8 +31,8 @@ func newLiveness(c net.Conn) *liveness {
 			l.dead = false
 		case errno != 0 || n == 0:
 			l.dead = true
-		default: // an error that nobody asked for is the server's last message
-			l.dead = l.plain && b[0] == 'E'
+		default: // an error that nobody asked for is the server's last message; encrypted, anything may be it
+			l.dead = !l.plain || b[0] == 'E'
 		}
 	}
 	return l

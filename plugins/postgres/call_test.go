@@ -12,6 +12,9 @@ create function add(a int, b int default 1) returns int language sql stable as '
 create function numbers(n int) returns setof int language sql immutable as 'select generate_series(1, n)';
 create function adult(low int) returns people language sql stable as 'select * from people where age > low order by id limit 1';
 create function grown(low int) returns setof people language sql stable as 'select * from people where age > low';
+create type single as (x int);
+create function no_single() returns single language sql stable as 'select null::single';
+create function one_out(out a int) language sql stable as 'select 7';
 create function note(n int) returns void language sql as 'insert into calls values (n)';
 create function noted(n int) returns int language sql as 'insert into calls values (n) returning n';
 create function lies(n int) returns int language plpgsql stable as 'begin return noted(n); end';
@@ -51,6 +54,8 @@ func testFunctions(t *testing.T, cache string) {
 		"beyond":   {s: beyond, body: `[]`, total: 5},
 		"row":      {s: callOf("adult", `{"low":40}`), body: `{"id":2,"name":"Grace","age":85,"tags":[],"boss":null}`, shape: sdk.ShapeObject},
 		"no row":   {s: callOf("adult", `{"low":400}`), body: `null`, shape: sdk.ShapeObject},
+		"no field": {s: callOf("no_single", `{}`), body: `null`, shape: sdk.ShapeObject},
+		"OUT":      {s: callOf("one_out", `{}`), body: `{"a":7}`, shape: sdk.ShapeObject},
 		"rows":     {s: named, body: `[{"name":"Grace"},{"name":"Ada"}]`},
 		"void":     {s: callOf("note", `{"n":1}`), body: ``, shape: sdk.ShapeVoid},
 		"writes":   {s: callOf("noted", `{"n":2}`), body: `2`, shape: sdk.ShapeScalar},

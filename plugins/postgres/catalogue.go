@@ -35,6 +35,9 @@ const (
 	// so rarely that it takes a tenth of the server's time at most.
 	minPause   = 100 * time.Millisecond
 	lookFactor = 10
+	// And the catalogue is read for a quarter of the time at most.
+	restFactor = 3
+	maxRest    = loadTimeout / 4
 )
 
 // yieldRows is after how many rows a load lets requests run: every 100 us or so.
@@ -51,14 +54,16 @@ type catalogues struct {
 	running *round    // nil: none
 	looked  time.Time // when the last round began
 	pause   time.Duration
-	expired bool // the schema may have changed since
-	changes int  // statements under way that may change it
+	rested  time.Time // until then the catalogue is not read again
+	expired bool      // the schema may have changed since
+	changes int       // statements under way that may change it
 }
 
 // round is one look at the schema, and a load if it has changed.
 type round struct {
 	at    time.Time // when it is due
 	force bool      // load even if nothing seems to have changed
+	now   bool      // and without a rest
 	done  chan struct{}
 	err   error // once done is closed
 }
@@ -111,16 +116,11 @@ func (s *catalogues) expire() {
 	s.planLocked(max(burst, s.pause), false)
 }
 
-// told plans a load because somebody says that the schema has changed. However often that
-// is said, a catalogue that takes long to read is not read all the time.
+// told plans a load because somebody says that the schema has changed.
 func (s *catalogues) told() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	after := burst
-	if s.pause > minPause {
-		after = max(burst, s.pause-time.Since(s.looked))
-	}
-	s.planLocked(after, true)
+	s.planLocked(burst, true)
 }
 
 // reload waits for a catalogue that is newer than the call, unless the last look was taken
@@ -132,6 +132,7 @@ func (s *catalogues) reload(ctx context.Context, force bool) error {
 	recent := !s.expired && s.changes == 0 && time.Since(s.looked) < s.pause
 	if force || !recent {
 		r = s.planLocked(0, force)
+		r.now = r.now || force
 	}
 	s.mu.Unlock()
 	if r == nil {
@@ -203,7 +204,7 @@ func (db *database) keepCatalogue(ctx context.Context, every time.Duration) {
 			}
 			continue
 		}
-		err := db.look(ctx, r.force)
+		err := db.look(ctx, r)
 		if err != nil && !failing && ctx.Err() == nil && s.current.Load() != nil {
 			hclog.Default().Warn("the database's catalogue could not be read: the last one stays in use", "error", err)
 		}
@@ -238,7 +239,7 @@ func (s *catalogues) sleep(ctx context.Context, wait, every time.Duration) bool 
 }
 
 // look reads the catalogue over a connection of its own if it has changed.
-func (db *database) look(ctx context.Context, force bool) error {
+func (db *database) look(ctx context.Context, r *round) error {
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
 	began := time.Now()
@@ -256,12 +257,19 @@ func (db *database) look(ctx context.Context, force bool) error {
 		if attempt == 1 {
 			db.catalogues.setPause(max(minPause, lookFactor*time.Since(began)))
 		}
-		if err == nil && known != nil && known.mark == l.c.mark && !force {
+		if err == nil && known != nil && known.mark == l.c.mark && !r.force {
 			return nil
+		}
+		if err == nil && attempt == 1 && !r.now {
+			err = db.catalogues.rest(ctx, l)
+		}
+		if attempt == 1 {
+			began = time.Now()
 		}
 		if err == nil {
 			err = l.load()
 		}
+		db.catalogues.setRested(time.Now().Add(min(maxRest, restFactor*time.Since(began))))
 		if err == nil {
 			l.c.read = time.Now()
 			db.catalogues.current.Store(l.c)
@@ -284,6 +292,36 @@ func (db *database) look(ctx context.Context, force bool) error {
 func (s *catalogues) setPause(d time.Duration) {
 	s.mu.Lock()
 	s.pause = d
+	s.mu.Unlock()
+}
+
+// rest waits until the catalogue may be read again; the loader then begins anew.
+func (s *catalogues) rest(ctx context.Context, l *loader) error {
+	s.mu.Lock()
+	wait := time.Until(s.rested)
+	s.mu.Unlock()
+	if wait <= 0 {
+		return nil
+	}
+	if err := l.pg.Exec(context.Background(), "rollback").Close(); err != nil {
+		return err
+	}
+	select {
+	case <-time.After(wait):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	s.mu.Lock()
+	if s.next != nil && !s.next.now { // what has been told so far is in what is read now
+		s.next.force = false
+	}
+	s.mu.Unlock()
+	return l.begin()
+}
+
+func (s *catalogues) setRested(at time.Time) {
+	s.mu.Lock()
+	s.rested = at
 	s.mu.Unlock()
 }
 

@@ -36,6 +36,12 @@ func TestConformance(t *testing.T) {
 		replicated.Coverage = coverage
 		sdktest.Run(t, replicated, "transactions")
 	})
+	t.Run("pooler", func(t *testing.T) {
+		pooled := target.InProcess(plugin())
+		pooled.Config = conformanceConfig(t, testenv.PgBouncer(t, testenv.Database(t)))
+		pooled.Secrets = nil
+		sdktest.Run(t, pooled)
+	})
 	t.Run("coverage", func(t *testing.T) { // a field that no check uses may be ignored by every backend
 		for _, part := range coverage.Missing() {
 			if part == fmt.Sprintf("Format=%d", sdk.FormatGeoJSON) && target.Dialect.Places == nil {

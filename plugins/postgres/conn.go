@@ -137,14 +137,23 @@ func (c *conn) release() {
 	<-c.server.slots
 }
 
-// reset makes the session as good as new, or closes it.
+// reset makes the session as good as new, or closes it. One that is shared has been cleaned
+// in its transaction, and what remains is that a pooler takes the parameters that came of
+// that for the connection's own.
 func (c *conn) reset() {
 	c.touched = false
 	c.forget()
-	if err := c.tidy("discard all"); err != nil {
+	if !c.db.caching.Load() || c.tidy("discard all") != nil {
 		c.gaveUp = true
 		_ = c.pg.Close(context.Background())
 	}
+}
+
+// cleanup is DISCARD ALL inside a transaction: behind a pooler, after it would be in another
+// session. Deferred triggers run first, as the role that has woken them.
+var cleanup = []string{
+	"set constraints all immediate", "close all", "set session authorization default", "reset role", "reset all", "deallocate all",
+	"unlisten *", "select pg_catalog.pg_advisory_unlock_all()", "discard temp", "discard sequences",
 }
 
 // unwatch ends the watch. No cancel request is on its way any more when
@@ -199,8 +208,14 @@ func (c *conn) interrupt() {
 }
 
 // rollback ends a transaction that failed, best effort: the pool closes a connection that
-// is still in one.
-func (c *conn) rollback() { _ = c.tidy("rollback") }
+// is still in one. Locks and prepared statements of a session outlive it.
+func (c *conn) rollback() {
+	sql := "rollback"
+	if c.touched && !c.db.caching.Load() {
+		sql += "; " + strings.Join(cleanup, "; ")
+	}
+	_ = c.tidy(sql)
+}
 
 // tidy runs what nobody waits for long: the connection is closed when the server does not
 // answer in time.

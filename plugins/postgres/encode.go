@@ -232,7 +232,7 @@ func (p *plan) write(rows *sdk.Rows, values [][]byte) error {
 		p.writeRaw(rows, values)
 	default:
 		for i, value := range values {
-			if value == nil {
+			if value == nil || p.encodings[i].form == formJSON && string(value) == "null" { // for strip_nulls they are the same
 				rows.Null()
 				continue
 			}

@@ -60,6 +60,10 @@ func (f *failure) serverError(p *pgconn.PgError) error {
 		e.Position = max(0, e.Position-f.offset)
 	}
 	fatal := p.SeverityUnlocalized != "ERROR"
+	if p.Code == "08P01" && fatal { // a pooler that has lost its server, or had none to give the statement to
+		e.Kind, e.Reason, e.RetryAfter = sdk.Unavailable, "connection_lost", time.Second
+		fatal = p.Message != "query_wait_timeout" && !strings.Contains(p.Message, "(server_login_retry)")
+	}
 	if p.Code == "57014" {
 		if cause := context.Cause(f.ctx); cause != nil {
 			c := sdk.AsError(cause)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -25,6 +26,10 @@ var capabilities = sdk.Capabilities{
 	Relations:    true,
 	JSONPaths:    true,
 	Aggregates:   true,
+	Distinct:     true,
+	Quantifiers:  true,
+	Totals:       true,
+	Defaults:     true,
 	Explain:      true,
 	CSV:          true,
 	GeoJSON:      true,
@@ -120,7 +125,7 @@ func fewRows(s *sdk.Statement, o *sdk.ResultOptions) bool {
 	if s.Verb != sdk.Insert || len(s.Rows.Payload) > smallPayload || o.MaxBytes > 0 {
 		return false
 	}
-	one := s.Rows.Format == sdk.RowsJSON && s.Rows.Payload[0] == '{'
+	one := s.Rows.Format == sdk.RowsJSON && bytes.HasPrefix(s.Rows.Payload, []byte("{"))
 	return one || o.MaxRows == 0 && o.Format != sdk.FormatObject
 }
 
@@ -129,6 +134,9 @@ func (db *database) executePlain(ctx context.Context, call *sdk.Call, rows *sdk.
 	s := &call.Statements[0]
 	q, err := sqlbuild.Postgres.Build(&db.catalogues.current.Load().Catalogue, s, &call.Result)
 	if err != nil {
+		return err
+	}
+	if err := checkCount(q.Args); err != nil {
 		return err
 	}
 	if q.Hidden != sqlbuild.HiddenNone { // it is not so plain

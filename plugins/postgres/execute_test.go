@@ -76,6 +76,20 @@ func TestTransaction(t *testing.T) {
 	}
 }
 
+// TestCappedTransaction: rows enough are no failure, however many statements are sent at once.
+func TestCappedTransaction(t *testing.T) {
+	db := openTest(t, map[string]any{"max_connections": 1}, "create table two (a int); insert into two values (1), (2)")
+	for n := maxPipelined - 2; n <= maxPipelined; n++ {
+		call := &sdk.Call{Tx: sdk.Tx{Single: true}, Result: sdk.ResultOptions{MaxRows: 1, CapRows: true}}
+		for range n {
+			call.Statements = append(call.Statements, sdk.Statement{Verb: sdk.Select, Table: table("two")})
+		}
+		if got := mustCall(t, db, call)[n-1].body; got != `[{"a":1}]` {
+			t.Errorf("%d statements: %s", n, got)
+		}
+	}
+}
+
 func TestTransactionModes(t *testing.T) {
 	db := openTest(t, map[string]any{"max_connections": 1}, peopleSetup)
 	shown := sqlText("select current_setting('transaction_isolation') || current_setting('transaction_read_only') || current_setting('transaction_deferrable') as v")
@@ -178,7 +192,7 @@ func TestKeys(t *testing.T) {
 		}
 	}
 	v := sdk.Item{Column: sdk.Column{Name: "v"}}
-	want := []sdk.Pair{{Name: "kind", Value: "7"}, {Name: "id", Value: strings.ToLower(id)}}
+	want := []sdk.KeyColumn{{Name: "kind", Value: "7"}, {Name: "id", Value: strings.ToLower(id)}}
 	for name, test := range map[string]struct {
 		s      sdk.Statement
 		key    []sdk.Value
@@ -212,6 +226,22 @@ func TestKeys(t *testing.T) {
 		t.Error(got)
 	}
 	clean(t, db)
+}
+
+// TestNoKey: a row that comes back without its key is written all the same.
+func TestNoKey(t *testing.T) {
+	db := openTest(t, nil, `create table things (id uuid primary key, v text); create view shown as select id, v from things;
+create function fill() returns trigger language plpgsql as 'begin insert into things values (gen_random_uuid(), new.v); return new; end';
+create trigger fill instead of insert on shown for each row execute function fill()`)
+	s := sdk.Statement{Verb: sdk.Insert, Table: table("shown"), Returning: sdk.ReturnKeys, Rows: sdk.Rowset{Payload: []byte(`{"v":"x"}`), Columns: []string{"v"}}}
+	if a := must(t, db, s); a.tail.Keys != nil || *a.tail.Affected != 1 {
+		t.Errorf("%+v", a.tail)
+	}
+	key := []sdk.Value{text("9e107d9d-372b-4ffe-8e0f-6b4e5d8c1a2b")}
+	failsCall(t, db, &sdk.Call{Statements: []sdk.Statement{s}, Expect: sdk.Expect{KeyEquals: key}}, sdk.Invalid, "key_mismatch")
+	if got := must(t, db, sdk.Statement{Verb: sdk.Count, Table: table("things")}).body; got != "1" {
+		t.Errorf("%s rows", got)
+	}
 }
 
 // TestUpsertTells: new rows are told from those that were there.

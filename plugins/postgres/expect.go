@@ -48,7 +48,7 @@ func (u *unit) expectKey() error {
 		if t.keys == nil || t.returned == 0 {
 			continue
 		}
-		same := t.returned == 1
+		same := t.returned == 1 && t.key != nil
 		if want := u.call.Expect.KeyEquals; same && !sameTexts(t.key, want) {
 			var err error
 			if same, err = u.sameKey(t, want); err != nil {

@@ -117,7 +117,7 @@ func TestPassword(t *testing.T) {
 }
 
 // eventually waits until f holds.
-func eventually(t *testing.T, within time.Duration, what string, f func() bool) {
+func eventually(t testing.TB, within time.Duration, what string, f func() bool) {
 	t.Helper()
 	for end := time.Now().Add(within); !f(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {

@@ -174,6 +174,7 @@ func (l *loader) function(p *procedure, rowTypes map[uint32]*relation, fields ma
 		}
 		f.Params = append(f.Params, param)
 	}
+	f.Returns.OneOut = len(f.Returns.Columns) == 1
 	for i := max(0, len(f.Params)-p.defaults); i < len(f.Params); i++ {
 		f.Params[i].Optional = true
 	}

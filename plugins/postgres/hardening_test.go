@@ -25,6 +25,9 @@ func TestSessionLeftovers(t *testing.T) {
 		`update "pg_settings" set setting = 'x' where name = 'application_name'`,
 		`select U&"\0073et_config"('application_name', 'x', false)`,
 		`select u&"!0073et_config" uescape '!' ('application_name', 'x', false)`,
+		`select query_to_xml('select set_config(''application_name'', ''x'', false)', true, false, '')`,
+		`select ts_stat('select to_tsvector(set_config(''application_name'', ''x'', false))')`,
+		`select ts_rewrite('a'::tsquery, 'select set_config(''application_name'', ''x'', false)::tsquery, ''b''::tsquery')`,
 		`explain analyze create temp table x as select 1`,
 		`explain (analyze) create temporary table x as select 1`,
 	} {
@@ -260,6 +263,17 @@ func TestFrozenReplica(t *testing.T) {
 	must(t, db, read)
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("the next read took %v", took)
+	}
+	proxy.Thaw()
+	db.replicas[0].shunned.Store(0)
+	must(t, db, read)
+	proxy.Freeze()
+	for _, limit := range []time.Duration{5 * time.Second, 500 * time.Millisecond} { // the second does not ask it
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		if _, err := runCall(ctx, db, &sdk.Call{Statements: []sdk.Statement{read}, MinPosition: "0/1"}); err != nil {
+			t.Errorf("a read of a position, within %v: %v", limit, err)
+		}
 	}
 	proxy.Thaw()
 }

@@ -16,6 +16,7 @@ import (
 // parameters' types where they are known. The result is valid until the next call.
 func (c *conn) bind(args []sdk.Value, oids []uint32) [][]byte {
 	c.params = c.params[:0]
+	types := c.db.types()
 	for i := range args {
 		v := &args[i]
 		switch {
@@ -23,8 +24,8 @@ func (c *conn) bind(args []sdk.Value, oids []uint32) [][]byte {
 			c.params = append(c.params, nil)
 		case v.Hint == sdk.Bytes:
 			c.params = append(c.params, hex.AppendEncode([]byte(`\x`), []byte(v.Text)))
-		case v.Hint == sdk.JSON && i < len(oids) && c.db.isArray(oids[i]):
-			c.params = append(c.params, arrayLiteral(v.Text, c.db.isJSONArray(oids[i])))
+		case v.Hint == sdk.JSON && i < len(oids) && isArray(types[oids[i]]):
+			c.params = append(c.params, arrayLiteral(v.Text, types[oids[i]].encoding.elem.form == formJSON))
 		case v.Text == "":
 			c.params = append(c.params, []byte{}) // nil is NULL
 		default: // a large insert is one text; it is only read
@@ -34,6 +35,17 @@ func (c *conn) bind(args []sdk.Value, oids []uint32) [][]byte {
 	return c.params
 }
 
+// maxArguments is how many the protocol has room for.
+const maxArguments = 65535
+
+func checkCount(args []sdk.Value) error {
+	if len(args) <= maxArguments {
+		return nil
+	}
+	return sdk.E(sdk.Invalid, "too_many_values", fmt.Sprintf("the statement has %[2]d values, PostgreSQL takes %[1]d", maxArguments, len(args))).
+		WithHint("give many values as one array")
+}
+
 func checkArguments(args []sdk.Value, desc *pgconn.StatementDescription) error {
 	if len(args) == len(desc.ParamOIDs) {
 		return nil
@@ -41,14 +53,7 @@ func checkArguments(args []sdk.Value, desc *pgconn.StatementDescription) error {
 	return sdk.E(sdk.Invalid, "wrong_arguments", fmt.Sprintf("the statement takes %d arguments, not %d", len(desc.ParamOIDs), len(args)))
 }
 
-func (db *database) isArray(oid uint32) bool {
-	t := db.types()[oid]
-	return t != nil && t.encoding.form == formArray
-}
-
-func (db *database) isJSONArray(oid uint32) bool {
-	return db.types()[oid].encoding.elem.form == formJSON
-}
+func isArray(t *typeInfo) bool { return t != nil && t.encoding.form == formArray }
 
 // hasArrays reports whether an argument may have to become an array literal.
 func hasArrays(args []sdk.Value) bool {

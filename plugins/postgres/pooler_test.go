@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/athena-gateway/athena/internal/testenv"
 	"github.com/athena-gateway/athena/sdk"
@@ -70,6 +73,98 @@ func useConcurrently(t *testing.T, db *database, i int) error {
 		}
 	}
 	return nil
+}
+
+// TestPoolerTexts: what a text does to its session, nobody else finds there.
+func TestPoolerTexts(t *testing.T) {
+	uri := testenv.Database(t, sessionSetup, `create table api.log (who text); create table api.deferred (a int); grant insert on api.log, api.deferred to athena_test_visitor;
+create function api.tell() returns trigger language plpgsql as 'begin insert into api.log values (current_user); return null; end';
+create constraint trigger tell after insert on api.deferred deferrable initially deferred for each row execute function api.tell()`)
+	db := openURI(t, testenv.PgBouncer(t, uri), map[string]any{"statement_cache": "auto", "max_connections": 6})
+	look := sqlText("select current_user = session_user as u, current_setting('work_mem') as w, to_regclass('pg_temp.leftover') as t, current_setting('DateStyle') as d, " +
+		"(select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) as l, (select count(*) from pg_prepared_statements) as p, " +
+		"(select count(*) from pg_cursors where name <> '') as c")
+	clean := must(t, db, look).body
+	visitor := sdk.Session{Role: "athena_test_visitor"}
+	changes := []struct {
+		statement sdk.Statement
+		session   sdk.Session
+		want      string // "": it fails
+	}{
+		{statement: sqlText("set work_mem = '3MB'"), want: "[]"},
+		{statement: sqlText("set role pg_monitor; select current_user as u"), want: `[{"u":"pg_monitor"}]`},
+		{statement: sqlText("set session authorization athena_test_visitor; select session_user as u"), want: `[{"u":"athena_test_visitor"}]`},
+		{statement: sqlText("create temp table leftover (a int); insert into leftover values (1) returning a"), want: `[{"a":1}]`},
+		{statement: sqlText("select set_config('work_mem', $1, false) as w", text("3MB")), want: `[{"w":"3MB"}]`},
+		{statement: readText("select set_config('work_mem', '3MB', false) as w"), want: `[{"w":"3MB"}]`},
+		{statement: sqlText("do $$ begin set datestyle = 'SQL'; end $$"), want: "[]"},
+		{statement: sqlText("prepare x as select 1; declare c cursor with hold for select 1"), want: "[]"},
+		{statement: sqlText("select pg_try_advisory_lock(1) is null as l"), want: `[{"l":false}]`},
+		{statement: sqlText("select pg_try_advisory_lock(1); prepare x as select 1; select nonsense")},
+		{statement: sqlText("set work_mem = '3MB'; select nonsense")},
+		{statement: sqlText("set work_mem = '3MB'; select current_user as u"), session: visitor, want: `[{"u":"athena_test_visitor"}]`},
+		{statement: sqlText("set work_mem = '3MB'; insert into api.deferred values (1)"), session: visitor, want: "[]"},
+		{statement: sqlText("set local work_mem = '3MB'; select current_setting('work_mem') as w"), want: `[{"w":"3MB"}]`},
+		{statement: sqlText("begin; update notes set note = note; commit"), want: "[]"},
+		{statement: sqlText("begin; set work_mem = '3MB'; commit")},
+		{statement: sqlText("vacuum notes"), want: "[]"},
+	}
+	var changing, looking sync.WaitGroup
+	var done atomic.Bool
+	for range 3 {
+		changing.Go(func() {
+			for i := range 10 * len(changes) {
+				change := changes[i%len(changes)]
+				answers, err := runCall(t.Context(), db, &sdk.Call{Statements: []sdk.Statement{change.statement}, Session: change.session})
+				if (err != nil) != (change.want == "") || answers[0].body != change.want {
+					t.Errorf("%s: %s, %v", change.statement.SQL.Text, answers[0].body, err)
+				}
+			}
+		})
+		looking.Go(func() {
+			for !done.Load() {
+				if a, err := execute(t.Context(), db, look); err != nil || a.body != clean {
+					t.Errorf("%s, %v", a.body, err)
+					return
+				}
+			}
+		})
+	}
+	changing.Wait()
+	done.Store(true)
+	looking.Wait()
+	if got := must(t, db, sqlText("select distinct who from api.log")).body; got != `[{"who":"athena_test_visitor"}]` {
+		t.Errorf("deferred triggers ran as %s", got)
+	}
+	fails(t, db, sqlText("begin; set work_mem = '3MB'; commit"), sdk.Unsupported, "session_unsupported")
+}
+
+// TestPoolerLosesServer: what a pooler says then is no fault of the caller's.
+func TestPoolerLosesServer(t *testing.T) {
+	b := newFaultBed(t)
+	for _, name := range []string{"read", "write", "transaction"} {
+		t.Run(name, func(t *testing.T) {
+			slow := slowCalls[name]
+			b.db = openURI(t, testenv.PgBouncer(t, b.proxy.URI()), map[string]any{"statement_cache": "auto", "max_connections": 2})
+			done := b.start(t.Context(), t, slow.call())
+			b.proxy.CutAll()
+			err := <-done
+			b.ask(t, "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'")
+			b.settles(t)
+			if e := faultError(t, err, sdk.Unavailable, "connection_lost", slow.readOnly, b.effect(t)); e.RetryAfter == 0 {
+				t.Errorf("%+v", e)
+			}
+		})
+	}
+	for message, executed := range map[string]sdk.Executed{
+		"server conn crashed?": sdk.ExecutedUnknown, "query_wait_timeout": sdk.ExecutedNo,
+		"server login has been failing, try again later (server_login_retry)": sdk.ExecutedNo,
+	} {
+		f := &failure{err: &pgconn.PgError{Code: "08P01", Severity: "FATAL", Message: message}, ctx: t.Context()}
+		if e := wantError(t, answer{}, f.classify(), sdk.Unavailable, "connection_lost"); e.Executed != executed {
+			t.Errorf("%s: executed %v", message, e.Executed)
+		}
+	}
 }
 
 // TestPoolerFoundLate: a pooler that takes all parameters shows when a statement that was

@@ -3,10 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"net"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/athena-gateway/athena/sdk"
 )
@@ -15,6 +18,7 @@ import (
 type replica struct {
 	*server
 	shunned atomic.Int64 // until when it is left out, in nanoseconds since 1970
+	failing atomic.Bool  // the last call failed; both changes are logged
 }
 
 const (
@@ -63,16 +67,41 @@ func (db *database) acquireReplica(ctx context.Context, position string) *conn {
 		if position == "" || c.reaches(position, db.replicaWait) {
 			return c
 		}
+		if c.pg.IsClosed() {
+			r.shun()
+		}
 		c.release()
 	}
 	return nil
 }
 
-func (r *replica) shun() { r.shunned.Store(time.Now().Add(shunTime).UnixNano()) }
+// shun leaves the replica out for a while.
+func (r *replica) shun() {
+	r.shunned.Store(time.Now().Add(shunTime).UnixNano())
+	if r.failing.CompareAndSwap(false, true) {
+		hclog.Default().Warn("a replica does not answer: it is left out, and asked again every few seconds", "address", r.address())
+	}
+}
 
-// reaches waits until the replica has replayed the log up to position, at most limit.
+// works is called when the replica has answered.
+func (r *replica) works() {
+	if r.failing.Load() && r.failing.CompareAndSwap(true, false) {
+		hclog.Default().Info("the replica answers again", "address", r.address())
+	}
+}
+
+// address is the replica's host and port.
+func (r *replica) address() string {
+	config := r.pool.Config().ConnConfig
+	return net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port)))
+}
+
+// reaches waits until the replica has replayed the log up to position, at most limit. When
+// the replica does not answer in time the connection is closed.
 func (c *conn) reaches(position string, limit time.Duration) bool {
 	args := []sdk.Value{{Text: position}}
+	_ = c.pg.Conn().SetDeadline(time.Now().Add(limit + replicaConnect))
+	defer func() { _ = c.pg.Conn().SetDeadline(time.Time{}) }()
 	for end := time.Now().Add(limit); ; time.Sleep(replicaPoll) {
 		r, err := c.query(statementKey{text: "select coalesce(pg_catalog.pg_last_wal_replay_lsn() >= $1::pg_catalog.pg_lsn, false)"}, args)
 		if err != nil {
@@ -89,10 +118,18 @@ func (c *conn) reaches(position string, limit time.Duration) bool {
 }
 
 // onPrimary reports whether a read that failed on a replica is to be asked of the primary:
-// the replica is lost, behind in the schema, or gave way to replication.
+// the replica is lost, behind in the schema, gave way to replication, or cannot do what only
+// a primary can: read unlogged tables, be serializable, tell its position.
 func onPrimary(err error) bool {
 	var e *sdk.Error
-	return errors.As(err, &e) && (e.Kind == sdk.Unavailable || e.Code == "40001" || e.Code == "40P01" || isMiss(e))
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Code {
+	case "40001", "40P01", "0A000", "55000":
+		return true
+	}
+	return e.Kind == sdk.Unavailable || isMiss(e)
 }
 
 // checkPosition refuses a text that is no position.

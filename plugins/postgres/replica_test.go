@@ -1,9 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
+	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/athena-gateway/athena/internal/testenv"
 	"github.com/athena-gateway/athena/sdk"
@@ -18,7 +23,8 @@ func isReplica(t *testing.T, db *database, position string) bool {
 
 func TestReplicas(t *testing.T) {
 	primary := testenv.Server(t, testenv.ServerOptions{})
-	primary.Exec(t, "postgres", "create table items (id int primary key, v text)")
+	primary.Exec(t, "postgres", "create table items (id int primary key, v text); create unlogged table unlogged (a int); "+
+		"create function wal() returns pg_lsn stable language sql as 'select pg_current_wal_lsn()'")
 	standby := testenv.Replica(t, primary)
 	standby.CatchUp(t, primary)
 	db := openURI(t, primary.URI("postgres"), map[string]any{"replicas": []string{standby.URI("postgres")}, "replica_wait": int64(100 * time.Millisecond)})
@@ -46,6 +52,15 @@ func TestReplicas(t *testing.T) {
 	must(t, db, sqlText("create table newer (a int)")) // the replica may not have it yet
 	must(t, db, sdk.Statement{Verb: sdk.Select, Table: table("newer")})
 
+	// What a replica refuses is for the primary.
+	for _, call := range []*sdk.Call{
+		{Statements: []sdk.Statement{{Verb: sdk.Select, Table: table("unlogged")}}},
+		{Statements: []sdk.Statement{count}, Tx: sdk.Tx{Isolation: sdk.Serializable}},
+		{Statements: []sdk.Statement{callOf("wal", "{}")}},
+	} {
+		mustCall(t, db, call)
+	}
+
 	// A replica that is behind is waited for, then passed over.
 	standby.PauseReplay(t)
 	position := must(t, db, insert(100)).tail.Position
@@ -68,6 +83,11 @@ func TestReplicas(t *testing.T) {
 		failsCall(t, db, &sdk.Call{Statements: []sdk.Statement{count}, MinPosition: bad}, sdk.Invalid, "invalid_position")
 	}
 
+	var log bytes.Buffer // what is logged from now on
+	var mutex sync.Mutex
+	logger := hclog.Default()
+	hclog.SetDefault(hclog.New(&hclog.LoggerOptions{Output: &log, Mutex: &mutex}))
+	defer hclog.SetDefault(logger)
 	standby.Kill()
 	for range 3 {
 		must(t, db, count)
@@ -83,9 +103,18 @@ func TestReplicas(t *testing.T) {
 			t.Errorf("%d connections and %d slots are in use", n, len(r.slots))
 		}
 		r.shunned.Store(0)
+		must(t, db, count)
+		r.shunned.Store(0)
 	}
 	standby.Start(t)
-	if !isReplica(t, db, "") {
-		t.Error("the replica is back")
+	for range 2 {
+		if !isReplica(t, db, "") {
+			t.Error("the replica is back")
+		}
+	}
+	mutex.Lock()
+	defer mutex.Unlock()
+	if shown := log.String(); strings.Count(shown, "does not answer") != 1 || strings.Count(shown, "answers again") != 1 {
+		t.Errorf("logged: %s", shown)
 	}
 }

@@ -53,6 +53,15 @@ func endedEarly() error {
 	return e
 }
 
+// leftOpen is the error of a text that begins a transaction and does not end it: nobody else
+// will, so what it has done is undone.
+func leftOpen() error {
+	e := sdk.E(sdk.Invalid, "transaction_control", "the SQL text has begun a transaction and not ended it: what it did in it is undone").
+		WithHint("end the transaction in the text, or leave out BEGIN: a text is one transaction anyway")
+	e.Executed = sdk.ExecutedUnknown // it may have committed another one
+	return e
+}
+
 // replay answers with the rows that a text ended with. Its error is EndRow's.
 func (u *unit) replay(t *task, kept *keptRows, written *int64) error {
 	if err := u.enter(t); err != nil {

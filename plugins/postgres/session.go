@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -31,6 +32,13 @@ func settingsOf(s *sdk.Session, path string) []sdk.Pair {
 		set("role", s.Role)
 	}
 	return settings
+}
+
+// setsMeaning reports whether a session has settings that decide what constants in a text
+// mean: the time zone, the date style. Names with a dot are not the server's.
+func setsMeaning(s *sdk.Session) bool {
+	isServers := func(p sdk.Pair) bool { return !strings.Contains(p.Name, ".") }
+	return s.TimeZone != "" || slices.ContainsFunc(s.Settings, isServers)
 }
 
 // sessionKey is what decides the meaning of a statement's text; see statementKey.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -77,14 +78,18 @@ func clean(t testing.TB, db *database) {
 		t.Errorf("%d connections and %d slots are in use", n, len(db.slots))
 	}
 	const state = "select current_user = session_user as u, current_setting('request.user', true) as r, current_setting('search_path') as p, " +
-		"current_setting('TimeZone') = (select reset_val from pg_settings where name = 'TimeZone') as z, current_setting('statement_timeout') as s, current_setting('transaction_read_only') as ro"
+		"current_setting('TimeZone') = (select reset_val from pg_show_all_settings() where name = 'TimeZone') as z, current_setting('statement_timeout') as s, current_setting('transaction_read_only') as ro from pg_sleep(0.05)"
+	var all sync.WaitGroup // at once: each has another connection
 	for range cap(db.slots) {
-		got := must(t, db, sqlText(state)).body
-		want := `[{"u":true,"r":%s,"p":"\"$user\", public","z":true,"s":"0","ro":"off"}]`
-		if got != fmt.Sprintf(want, "null") && got != fmt.Sprintf(want, `""`) {
-			t.Errorf("the connection is left as %s", got)
-		}
+		all.Go(func() {
+			a, err := execute(t.Context(), db, sqlText(state))
+			want := `[{"u":true,"r":%s,"p":"\"$user\", public","z":true,"s":"0","ro":"off"}]`
+			if err != nil || a.body != fmt.Sprintf(want, "null") && a.body != fmt.Sprintf(want, `""`) {
+				t.Errorf("the connection is left as %s: %v", a.body, err)
+			}
+		})
 	}
+	all.Wait()
 }
 
 func TestSession(t *testing.T) {
@@ -186,6 +191,44 @@ func TestTimeZone(t *testing.T) {
 	}
 }
 
+// TestConstants: constants in a text mean what they do in its session, and when it runs.
+func TestConstants(t *testing.T) {
+	db := openTest(t, map[string]any{"max_connections": 1}, "create schema more; create table more.things (a int); insert into more.things values (7)")
+	query := func(session sdk.Session, query string) string {
+		t.Helper()
+		return mustCall(t, db, &sdk.Call{Session: session, Statements: []sdk.Statement{sqlText(query, text("1"))}})[0].body
+	}
+	set := func(name, value string) sdk.Session {
+		return sdk.Session{Settings: []sdk.Pair{{Name: name, Value: value}}}
+	}
+	for range 2 {
+		for zone, offset := range map[string]string{"UTC": "+00:00", "America/New_York": "-04:00", "Asia/Tokyo": "+09:00"} {
+			for _, session := range []sdk.Session{{TimeZone: zone}, set("TimeZone", zone)} {
+				if got := query(session, "select '2024-06-01'::timestamptz as t where $1 = '1'"); got != `[{"t":"2024-06-01T00:00:00`+offset+`"}]` {
+					t.Errorf("%+v: %s", session, got)
+				}
+			}
+		}
+		for style, want := range map[string]string{"ISO, MDY": "2024-01-02", "ISO, DMY": "2024-02-01"} {
+			if got := query(set("DateStyle", style), "select '01/02/2024'::date as d where $1 = '1'"); got != `[{"d":"`+want+`"}]` {
+				t.Errorf("%s: %s", style, got)
+			}
+		}
+		if got := query(set("search_path", "more"), "select a from things where $1 = '1'"); got != `[{"a":7}]` {
+			t.Error(got)
+		}
+		for _, now := range []string{"'now'::timestamptz", "timestamptz ' NOW '", "E'now'::timestamptz", "$$now$$::timestamptz"} {
+			if got := query(sdk.Session{}, "select now() = "+now+" as same where $1 = '1'"); got != `[{"same":true}]` {
+				t.Errorf("%s: %s", now, got)
+			}
+		}
+	}
+	query(set("request.user", "ada"), "select 'known' as kept where $1 = '1'") // it is worth preparing
+	if got := must(t, db, sqlText("select string_agg(statement, '; ') as s from pg_prepared_statements where statement like '%where $1%'")).body; got != `[{"s":"select 'known' as kept where $1 = '1'"}]` {
+		t.Errorf("prepared: %s", got)
+	}
+}
+
 // TestSessionTimeout: the server ends a statement too, not only the call's context.
 func TestSessionTimeout(t *testing.T) {
 	db := openTest(t, map[string]any{"max_connections": 1})
@@ -205,6 +248,18 @@ func TestSessionTimeout(t *testing.T) {
 	clean(t, db)
 }
 
+// TestHoistedTimeout: the timeout of a function is not that of the statements after it.
+func TestHoistedTimeout(t *testing.T) {
+	db := openTest(t, map[string]any{"max_connections": 1}, "create function quick() returns int language sql stable set statement_timeout = '50ms' as 'select 1'")
+	for want, session := range map[string]sdk.Session{"0": {}, "10s": {StatementTimeout: 10 * time.Second, TimeZone: "UTC"}, "7s": {Settings: []sdk.Pair{{Name: "Statement_Timeout", Value: "7s"}}}} {
+		call := &sdk.Call{Session: session, Tx: sdk.Tx{Single: true}, Statements: []sdk.Statement{callOf("quick", "{}"), sqlText("select current_setting('statement_timeout') as t from pg_sleep(0.1)")}}
+		if got := mustCall(t, db, call)[1].body; got != `[{"t":"`+want+`"}]` {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	clean(t, db)
+}
+
 // TestTransactionControl: a text cannot leave the transaction in which its role is set.
 func TestTransactionControl(t *testing.T) {
 	db := openTest(t, map[string]any{"max_connections": 1}, sessionSetup)
@@ -216,6 +271,23 @@ func TestTransactionControl(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	clean(t, db)
+}
+
+// TestTransactionLeftOpen: a text that begins a transaction and does not end it is an error,
+// because nobody ends it.
+func TestTransactionLeftOpen(t *testing.T) {
+	db := openTest(t, map[string]any{"max_connections": 1}, "create table log (n int)")
+	for _, text := range []string{"begin", "begin; insert into log values (1)", "insert into log values (2); begin; insert into log values (3)",
+		"begin; insert into log values (4); commit; begin; insert into log values (5)"} {
+		if e := failsCall(t, db, &sdk.Call{Statements: []sdk.Statement{sqlText(text)}}, sdk.Invalid, "transaction_control"); e.Hint == "" {
+			t.Errorf("%s: %+v", text, e)
+		}
+		clean(t, db)
+	}
+	must(t, db, sqlText("begin; insert into log values (6); commit"))
+	if got := must(t, db, sqlText("select n from log order by n")).body; got != `[{"n":4},{"n":6}]` {
+		t.Errorf("got %s", got)
+	}
 }
 
 // TestSessionScripts: several statements in one text run with the session's settings.

@@ -25,8 +25,9 @@ func (x *execution) newText(t *task, several bool) error {
 	t.held = t.writes && !text.query
 	t.safe = text.statements == 1 && !(text.plain && text.returning)
 	// Without arguments it is not worth a place among the prepared ones. What may commit is
-	// not run again, as an outdated statement is.
-	t.prepared = len(s.Args) > 0 && !text.commits
+	// not run again, as an outdated statement is. And what strings in it mean as dates or
+	// names is settled when it is prepared.
+	t.prepared = len(s.Args) > 0 && !text.commits && !text.moment && !setsMeaning(&x.call.Session)
 	if s.Schema != "" {
 		more := x.call.Session.SearchPath
 		if len(more) == 0 {
@@ -37,6 +38,10 @@ func (x *execution) newText(t *task, several bool) error {
 	if text.controls && (several || x.wraps()) {
 		return sdk.E(sdk.Invalid, "transaction_control", "a SQL text that begins or ends transactions cannot run inside the transaction of a call").
 			WithHint("send it without a session, expectations and other statements in its transaction")
+	}
+	if text.controls && text.leaves && !x.db.caching.Load() {
+		return sdk.E(sdk.Unsupported, "session_unsupported", "behind a pooler, a SQL text cannot both change its session and begin or end transactions").
+			WithHint("leave out BEGIN and COMMIT: the statements of a text share a transaction; or say SET LOCAL")
 	}
 	return nil
 }
@@ -52,7 +57,7 @@ func (x *execution) wraps() bool {
 // transaction, and it might not run inside one.
 func (u *unit) alone() bool {
 	t := u.tasks[0]
-	if t.s.Verb != sdk.SQL || t.s.Explain != nil || len(u.tasks) > 1 || u.wraps() || !t.writes {
+	if t.s.Verb != sdk.SQL || t.s.Explain != nil || len(u.tasks) > 1 || u.wraps() || !t.writes || u.cleans {
 		return false
 	}
 	text := &t.script
@@ -100,6 +105,9 @@ func (u *unit) runAlone(t *task) error {
 	}
 	if err != nil {
 		return err
+	}
+	if u.c.pg.TxStatus() != 'I' {
+		return leftOpen()
 	}
 	u.execution.written = true
 	if len(u.db.replicas) > 0 {

@@ -159,6 +159,18 @@ func TestSQLRefused(t *testing.T) {
 			t.Errorf("%s: executed %v", test.s.SQL.Text, e.Executed)
 		}
 	}
+	many := make([]sdk.Filter, maxArguments+1)
+	for i := range many {
+		many[i] = *eq("name", "x")
+	}
+	for _, s := range []sdk.Statement{
+		sqlText("select $1", make([]sdk.Value, maxArguments+1)...),
+		{Verb: sdk.Select, Table: table("people"), Filter: &sdk.Filter{Kind: sdk.FilterOr, Children: many}},
+	} {
+		for _, session := range []sdk.Session{{}, {TimeZone: "UTC"}} {
+			failsCall(t, db, &sdk.Call{Statements: []sdk.Statement{s}, Session: session}, sdk.Invalid, "too_many_values")
+		}
+	}
 	if got := must(t, db, sdk.Statement{Verb: sdk.Count, Table: table("people")}).body; got != "3" {
 		t.Error(got)
 	}

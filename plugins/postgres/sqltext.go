@@ -9,10 +9,12 @@ type script struct {
 	reads      bool // all statements begin as queries do: SELECT, WITH, VALUES, TABLE, SHOW, EXPLAIN
 	query      bool // and no word in them says that they write
 	plain      bool // no statement changes the session, as far as its words tell
+	leaves     bool // a statement may leave something behind in the session; not all that are not plain do
 	returning  bool // the word RETURNING occurs
 	commits    bool // a statement may commit before the text ends, or ends a transaction
 	controls   bool // a statement begins or ends a transaction
 	copies     bool // a COPY from or to the client
+	moment     bool // a string says now or today: what date that is, is read once
 }
 
 // readScript reads a text. Strings, quoted names, dollar quotes, comments, parentheses and
@@ -33,6 +35,8 @@ func readScript(text string) script {
 			}
 		case tokenWord:
 			st.word(strings.ToLower(l.token()))
+		case tokenString:
+			s.moment = s.moment || isMoment(l.token())
 		case tokenQuotedName:
 			st.call(strings.Trim(l.token(), `"`))
 			if l.start > 0 && text[l.start-1] == '&' { // U&"\0073et_config": what it says is not read
@@ -60,6 +64,7 @@ func (s *script) add(st *statementWords) {
 	s.reads = s.reads && isQuery(st.first)
 	s.query = s.reads && s.query && (!st.writes || st.first == "explain")
 	s.plain = s.plain && !st.touchesSession && isPlain(st.first)
+	s.leaves = s.leaves || st.leaves()
 	s.returning = s.returning || st.returning
 	s.commits = s.commits || mayCommit(st.first) || st.concurrently
 	s.controls = s.controls || isControl(st.first) || st.first == "prepare" && st.second == "transaction"
@@ -73,6 +78,7 @@ type statementWords struct {
 	routine                       bool // CREATE FUNCTION or PROCEDURE
 	writes, returning, client     bool
 	concurrently                  bool // an index is made or dropped in several transactions
+	temporary                     bool // a table that goes with the session, if this makes one
 	touchesSession                bool
 }
 
@@ -107,6 +113,8 @@ func (st *statementWords) word(w string) {
 		if st.first == "explain" { // with ANALYZE it runs: a temporary table stays
 			st.writes, st.touchesSession = true, true
 		}
+	case "temp", "temporary":
+		st.temporary = true
 	case "concurrently":
 		st.concurrently = true
 	case "returning":
@@ -125,6 +133,11 @@ func (st *statementWords) call(name string) {
 	case name == "set_config", name == "set_limit", name == "dblink_connect", name == "pg_settings",
 		strings.HasPrefix(name, "pg_advisory_lock"), strings.HasPrefix(name, "pg_try_advisory_lock"):
 		st.touchesSession = true
+	case strings.HasPrefix(name, "query_to_xml"), strings.HasPrefix(name, "cursor_to_xml"), name == "ts_stat", name == "ts_rewrite",
+		strings.HasPrefix(name, "crosstab"), name == "connectby", name == "xpath_table": // they run SQL that is in a string
+		st.touchesSession = true
+	case name == "pg_temp", strings.HasPrefix(name, "pg_temp_"):
+		st.temporary = true
 	}
 }
 
@@ -144,6 +157,27 @@ func isPlain(first string) bool {
 	return isQuery(first)
 }
 
+// leaves reports whether a statement may leave something behind in its session. What a
+// procedure does there is its own affair, as with a function.
+func (st *statementWords) leaves() bool {
+	if st.touchesSession {
+		return true
+	}
+	switch st.first {
+	case "set":
+		return st.second != "local" && st.second != "constraints" && st.second != "transaction"
+	case "prepare":
+		return st.second != "transaction"
+	case "create":
+		return st.temporary
+	case "alter", "drop", "truncate", "comment", "grant", "revoke", "reassign", "security", "import", "refresh", "lock", "notify",
+		"vacuum", "analyze", "analyse", "cluster", "reindex", "checkpoint", "copy", "call", "savepoint", "release",
+		"discard", "deallocate", "unlisten", "close":
+		return false
+	}
+	return !isPlain(st.first) && !isControl(st.first)
+}
+
 func mayCommit(first string) bool {
 	switch first {
 	case "savepoint", "release", "prepare", "call", "do", "vacuum", "cluster", "reindex":
@@ -160,12 +194,28 @@ func isControl(first string) bool {
 	return false
 }
 
+// isMoment reports whether a string may be a date that depends on when it is read.
+func isMoment(quoted string) bool {
+	const longest = 128 // of a date's texts
+	if len(quoted) > longest {
+		return false
+	}
+	for word := range strings.FieldsFuncSeq(strings.ToLower(quoted), func(r rune) bool { return r < 'a' || r > 'z' }) {
+		switch word {
+		case "now", "today", "tomorrow", "yesterday":
+			return true
+		}
+	}
+	return false
+}
+
 type tokenKind uint8
 
 const (
 	tokenOther tokenKind = iota
 	tokenWord
 	tokenQuotedName
+	tokenString
 	tokenSemicolon
 	tokenOpen
 	tokenClose
@@ -197,6 +247,7 @@ func (l *lexer) next() bool {
 	case c == ')':
 		l.kind = tokenClose
 	case c == '\'':
+		l.kind = tokenString
 		l.quoted('\'')
 	case c == '"':
 		l.kind = tokenQuotedName
@@ -209,7 +260,7 @@ func (l *lexer) next() bool {
 			l.pos++
 		}
 		if (c == 'e' || c == 'E') && l.pos == l.start+1 && l.pos < len(l.text) && l.text[l.pos] == '\'' {
-			l.kind = tokenOther
+			l.kind = tokenString
 			l.pos++
 			l.escaped()
 		}
@@ -304,6 +355,7 @@ func (l *lexer) dollar() {
 		return
 	}
 	tag := l.text[l.start : n+1]
+	l.kind = tokenString
 	if m := strings.Index(l.text[n+1:], tag); m >= 0 {
 		l.pos = n + 1 + m + len(tag)
 	} else {

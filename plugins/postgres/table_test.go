@@ -37,6 +37,7 @@ func TestRead(t *testing.T) {
 		"all":      {s: select_(func(s *sdk.Statement) {}), want: `[{"name":"Ada"},{"name":"Grace"},{"name":"Linus"}]`},
 		"star":     {s: select_(func(s *sdk.Statement) { s.Selection = sdk.Selection{}; s.Key = []sdk.Value{number("1")} }), want: `[{"id":1,"name":"Ada","age":36,"tags":[],"boss":null}]`},
 		"stripped": {s: select_(func(s *sdk.Statement) { s.Selection = sdk.Selection{}; s.Key = []sdk.Value{number("3")} }), o: sdk.ResultOptions{StripNulls: true}, want: `[{"id":3,"name":"Linus","tags":[]}]`},
+		"no JSON":  {s: sqlText(`select 1 as a, null::json as b, 'null'::json as c, 'null'::jsonb as d, '{"e": null}'::jsonb as f`), o: sdk.ResultOptions{StripNulls: true}, want: `[{"a":1,"f":{"e": null}}]`},
 		"filter":   {s: select_(func(s *sdk.Statement) { s.Filter = eq("age", "85") }), want: `[{"name":"Grace"}]`},
 		"none":     {s: select_(func(s *sdk.Statement) { s.Filter = eq("age", "1") }), want: `[]`},
 		"object":   {s: select_(func(s *sdk.Statement) { s.Key = []sdk.Value{number("2")} }), o: sdk.ResultOptions{Format: sdk.FormatObject}, want: `{"name":"Grace"}`},
@@ -113,6 +114,14 @@ func TestWrites(t *testing.T) {
 				t.Errorf("got %s, want %s", got, want)
 			}
 		})
+	}
+}
+
+// TestNoRows: an insert of nothing at all.
+func TestNoRows(t *testing.T) {
+	db := openTest(t, nil, "create table t (id serial primary key)")
+	if a, err := execute(t.Context(), db, sdk.Statement{Verb: sdk.Insert, Table: table("t"), Returning: sdk.ReturnSelection}); err == nil {
+		t.Errorf("%s", a.body)
 	}
 }
 

@@ -47,6 +47,9 @@ func (x *execution) newTask(i int, several bool) (*task, error) {
 	} else {
 		err = x.build(t)
 	}
+	if err == nil {
+		err = checkCount(t.query.Args)
+	}
 	if err == nil && s.Explain != nil {
 		err = t.explain()
 	}
@@ -226,7 +229,8 @@ func (u *unit) readsOn(t *task, err error) bool {
 	return u.call.Expect.ExactlyOne && sdk.AsError(err).Reason == "more_than_one_row"
 }
 
-// keyOf returns the primary key of a row, as text.
+// keyOf returns the primary key of a row, as text; nil if it has none, as a row of a view whose
+// trigger does not fill it in.
 func (t *task) keyOf(r *result, values [][]byte) []string {
 	first := int(r.hidden.first)
 	if r.hidden.last > 0 {
@@ -235,6 +239,9 @@ func (t *task) keyOf(r *result, values [][]byte) []string {
 	key := make([]string, len(t.keys))
 	for i := range key {
 		value := values[first+i]
+		if value == nil {
+			return nil
+		}
 		if e := &r.plan.encodings[min(i, len(r.plan.encodings)-1)]; r.hidden.last == 0 && e.form > formBinary {
 			_ = json.Unmarshal(e.append(nil, value), &key[i]) // the encoder's own string
 		} else {
@@ -260,9 +267,9 @@ func (u *unit) answered(t *task, tag pgconn.CommandTag) error {
 	}
 	tail.Affected, tail.Inserted = t.affected, t.inserted
 	if t.returned == 1 && t.key != nil {
-		tail.Keys = make([]sdk.Pair, len(t.key))
+		tail.Keys = make([]sdk.KeyColumn, len(t.key))
 		for i := range t.key {
-			tail.Keys[i] = sdk.Pair{Name: t.keys[i], Value: t.key[i]}
+			tail.Keys[i] = sdk.KeyColumn{Name: t.keys[i], Value: t.key[i]}
 		}
 	}
 	return nil

@@ -4,7 +4,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/athena-gateway/athena/internal/testenv"
 	"github.com/athena-gateway/athena/sdk"
@@ -61,6 +63,31 @@ func TestTLS(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTLSDeadIdle: a write is not sent over a connection that the server has ended.
+func TestTLSDeadIdle(t *testing.T) {
+	server := testenv.Server(t, testenv.ServerOptions{TLS: testenv.TLS(t)})
+	server.Exec(t, "postgres", "create table lines (note text)")
+	db := openURI(t, withParam(t, server.URI("postgres"), "sslmode", "require"), map[string]any{"max_connections": 1})
+	insert := sdk.Statement{Verb: sdk.Insert, Table: table("lines"), Rows: sdk.Rowset{Payload: []byte(`{"note":"x"}`), Columns: []string{"note"}}}
+	pid := must(t, db, sqlText("select pg_backend_pid() as pid")).body
+	for range 3 {
+		must(t, db, insert)
+	}
+	if got := must(t, db, sqlText("select pg_backend_pid() as pid")).body; got != pid {
+		t.Error("a connection that lives is taken for dead")
+	}
+	c, err := db.acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Exec(t, "postgres", "select pg_terminate_backend("+strconv.Itoa(int(c.pg.PID()))+")")
+	func() {
+		defer c.release()
+		eventually(t, 5*time.Second, "it is seen to be dead", c.socket.isDead)
+	}()
+	must(t, db, insert)
 }
 
 // TestPasswordFile: a password that changes is read again when the server wants it.

@@ -96,11 +96,14 @@ type unit struct {
 	c        *conn
 	replica  *replica // that it ran on
 	pipeline *pipeline
-	path     string // the search path in force
-	outdated bool   // it failed because prepared statements were outdated
+	path     string     // the search path in force
+	hoisted  []sdk.Pair // settings in force that are one function's own
+	outdated bool       // it failed because prepared statements were outdated
 
 	writes bool // it may have effects
 	held   bool // rows wait for the end
+	shared bool // statements are not kept: its session may be another's afterwards
+	cleans bool // so what it leaves there is taken back before its end
 	// together says that the end goes to the server with the statements: nothing that is
 	// known only then can change it.
 	together bool
@@ -108,7 +111,7 @@ type unit struct {
 
 // newUnit reads the statements. The error is of the statement whose index is returned.
 func (x *execution) newUnit(first, end int) (*unit, int, error) {
-	u := &unit{execution: x}
+	u := &unit{execution: x, shared: !x.db.caching.Load()}
 	checks := hasExpectations(&x.call.Expect) || x.call.Result.SQLHeaders
 	u.held, u.together = checks, true
 	for i := first; i < end; i++ {
@@ -119,6 +122,7 @@ func (x *execution) newUnit(first, end int) (*unit, int, error) {
 		u.tasks = append(u.tasks, t)
 		u.writes = u.writes || t.writes
 		u.held = u.held || t.held
+		u.cleans = u.cleans || t.script.leaves && u.shared
 		u.together = u.together && t.safe
 	}
 	u.path = u.tasks[0].path
@@ -155,14 +159,18 @@ func (u *unit) run(primary bool) (failed int, err error) {
 		}
 	}
 	defer func() {
-		if u.replica != nil && u.c.pg.IsClosed() {
+		switch {
+		case u.replica == nil:
+		case u.c.pg.IsClosed():
 			u.replica.shun()
+		default:
+			u.replica.works()
 		}
 		u.c.release()
 	}()
 	for _, t := range u.tasks {
 		if t.s.Verb == sdk.SQL && (!t.script.plain || t.script.statements > 1) {
-			u.c.touched = true
+			u.c.touched = u.cleans || !u.shared
 			defer u.db.catalogues.changing()()
 		}
 	}
@@ -214,7 +222,7 @@ func (u *unit) transaction() error {
 		}
 	}
 	if u.together {
-		if err := u.end(); err != nil {
+		if err := unlessCapped(u.end()); err != nil { // it may send what was added so far
 			return err
 		}
 	}
@@ -256,13 +264,20 @@ func (u *unit) begin() error {
 		return nil
 	}
 	s := settingsStep(settings)
-	s.changes = u.call.Session.Role != "" || u.path != ""
+	s.changes = u.call.Session.Role != "" || u.path != "" || setsMeaning(&u.call.Session)
 	return u.pipeline.add(s)
 }
 
 // end adds the end of the transaction.
 func (u *unit) end() error {
 	p := u.pipeline
+	if u.cleans {
+		for _, text := range cleanup {
+			if err := p.add(&step{text: text}); err != nil {
+				return err
+			}
+		}
+	}
 	if u.call.Tx.Rollback && u.writes {
 		if err := p.add(&step{text: "set constraints all immediate"}); err != nil {
 			return err
@@ -305,7 +320,12 @@ func (u *unit) add(t *task) error {
 			return err
 		}
 	}
-	if len(t.settings) > 0 {
+	for _, setting := range u.hoisted {
+		if err := p.add(u.restoreStep(setting.Name)); err != nil {
+			return err
+		}
+	}
+	if u.hoisted = t.settings; len(t.settings) > 0 {
 		s := settingsStep(t.settings)
 		s.index = t.index
 		if err := p.add(s); err != nil {
@@ -330,4 +350,15 @@ func (u *unit) add(t *task) error {
 		}
 	}
 	return p.add(main)
+}
+
+// restoreStep sets a setting to what it is for the call. The name is one of hoistedSettings.
+func (u *unit) restoreStep(name string) *step {
+	s := &step{text: "set local " + name + " to default"}
+	for _, setting := range settingsOf(&u.call.Session, "") {
+		if strings.EqualFold(setting.Name, name) {
+			s = settingsStep([]sdk.Pair{setting})
+		}
+	}
+	return s
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -97,7 +98,7 @@ func TestExpectedKey(t *testing.T) {
 				t.Errorf("returning %d %v: %s, %v, want %s", k.returning, key, a.body, err, k.body)
 				continue
 			}
-			if diff := cmp.Diff([]sdk.Pair{{Name: "a", Value: "1"}, {Name: "b", Value: "x"}}, a.tail.Keys); diff != "" {
+			if diff := cmp.Diff([]sdk.KeyColumn{{Name: "a", Value: "1"}, {Name: "b", Value: "x"}}, a.tail.Keys); diff != "" {
 				t.Errorf("returning %d: keys %s", k.returning, diff)
 			}
 		}
@@ -115,6 +116,11 @@ func TestExpectedKey(t *testing.T) {
 	a, err := run(set, sdk.Value{Hint: sdk.Bytes, Text: "\x00\xff"})
 	if err != nil || len(a.tail.Keys) != 1 || a.tail.Keys[0].Value != `\x00ff` {
 		t.Errorf("a key of bytes: %v, %v", a.tail, err)
+	}
+	set.Set[0] = sdk.SetItem{Column: "hash", Value: sdk.Value{Hint: sdk.Null}}
+	set.Returning = sdk.ReturnKeys
+	if a := c.must(set); !slices.Equal(a.tail.Keys, []sdk.KeyColumn{{Name: "hash", Null: true}}) {
+		t.Errorf("a key that is null: %v", a.tail.Keys)
 	}
 	// A column that has the key's name in the answer is not taken for it.
 	s := put(`{"a":2,"b":"y","v":"z"}`, sdk.ReturnSelection, v, sdk.Item{Column: sdk.Column{Name: "b"}})

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -64,7 +65,7 @@ func TestSetItems(t *testing.T) {
 	if a.body != want {
 		t.Errorf("got %s\nwant %s", a.body, want)
 	}
-	if diff := cmp.Diff([]sdk.Pair{{Name: "id", Value: "1"}}, a.tail.Keys); diff != "" || *a.tail.Affected != 1 {
+	if diff := cmp.Diff([]sdk.KeyColumn{{Name: "id", Value: "1"}}, a.tail.Keys); diff != "" || *a.tail.Affected != 1 {
 		t.Errorf("keys %s, affected %d", diff, *a.tail.Affected)
 	}
 	if diff := cmp.Diff([]string{"main.things"}, a.tail.TablesWritten); diff != "" {
@@ -244,4 +245,52 @@ func TestHeldTooLong(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	c.want(sdk.Statement{Verb: sdk.Count, Table: sdk.Table{Name: "p"}}, "0")
+}
+
+// TestUntypedColumns holds that numbers meet numbers and texts texts in columns that no
+// type makes one of both: of a view that computes them, or declared without any.
+func TestUntypedColumns(t *testing.T) {
+	c := openClient(t, map[string]any{}, `CREATE TABLE p (id INTEGER PRIMARY KEY, g TEXT, any)`, `CREATE INDEX p_any ON p (any)`,
+		`INSERT INTO p VALUES (1,'a',5),(2,'a','5'),(3,'b',10.0),(4,'c','10'),(5,'d','x'),(6,'e',NULL)`,
+		`CREATE VIEW v AS SELECT g AS id, count(*) AS n, max(any) AS m FROM p GROUP BY g`)
+	operators := []sdk.Operator{sdk.Eq, sdk.Neq, sdk.In, sdk.IsDistinct, sdk.Gt, sdk.Lte}
+	null, digits := sdk.Value{Hint: sdk.Null}, regexp.MustCompile("[0-9]")
+	for _, test := range []struct {
+		value   sdk.Value
+		compare sdk.Compare
+		want    [6]string // ids, by operator
+	}{
+		{sdk.Value{Text: "5"}, sdk.Strict, [6]string{"12", "345", "12", "3456", "35", "124"}},
+		{num("5"), sdk.Strict, [6]string{"12", "345", "12", "3456", "35", "124"}},
+		{str("5"), sdk.Lenient, [6]string{"12", "345", "12", "3456", "35", "124"}},
+		{num("5.0"), sdk.Lenient, [6]string{"1", "2345", "1", "23456", "35", "124"}}, // another text
+		{str("x"), sdk.Strict, [6]string{"5", "1234", "5", "12346", "", "12345"}},
+		{null, sdk.Strict, [6]string{"", "", "", "12345", "", ""}},
+		{null, sdk.Lenient, [6]string{"6", "12345", "6", "12345", "", ""}},
+	} {
+		for i, op := range operators {
+			s := sdk.Statement{Verb: sdk.Select, Table: sdk.Table{Name: "p"}, Filter: where("any", op, test.value), Order: []sdk.Order{{Column: sdk.Column{Name: "id"}}},
+				Selection: sdk.Selection{Items: []sdk.Item{{Column: sdk.Column{Name: "id"}}}}}
+			s.Filter.Compare = test.compare
+			if got := strings.Join(digits.FindAllString(c.must(s).body, -1), ""); got != test.want[i] {
+				t.Errorf("%s %v, %v: the rows %s, want %s", op, test.value, test.compare, got, test.want[i])
+			}
+		}
+	}
+	for _, f := range []*sdk.Filter{where("n", sdk.Gt, sdk.Value{Text: "1"}), where("n", sdk.Eq, str("2")), where("n", sdk.In, sdk.Value{Text: "2"}, sdk.Value{Text: "x"})} {
+		c.want(sdk.Statement{Verb: sdk.Select, Table: sdk.Table{Name: "v"}, Filter: f}, `[{"id":"a","n":2,"m":"5"}]`)
+	}
+	plan := sdk.Statement{Verb: sdk.Select, Table: sdk.Table{Name: "p"}, Filter: where("any", sdk.Eq, num("5")), Explain: &sdk.Explain{Format: "text"}}
+	if a := c.must(plan); !strings.Contains(a.body, "p_any") {
+		t.Errorf("the index is not used: %s", a.body)
+	}
+}
+
+// TestNumbersOfText holds that a number for a SQL text is what SQLite reads it as.
+func TestNumbersOfText(t *testing.T) {
+	c := openClient(t, map[string]any{})
+	for number, want := range map[string]string{"1.10": `[{"a":1,"t":"real"}]`, "2": `[{"a":1,"t":"integer"}]`, "2.50": `[{"a":0,"t":"real"}]`, "1e1": `[{"a":0,"t":"real"}]`,
+		"-1e999": `[{"a":1,"t":"real"}]`, "9223372036854775807": `[{"a":0,"t":"integer"}]`, "92233720368547758070": `[{"a":0,"t":"real"}]`} {
+		c.want(sqlText("SELECT 2.5 > $1 AS a, typeof($1) AS t", num(number)), want)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/athena-gateway/athena/internal/testenv"
 	"github.com/athena-gateway/athena/sdk/sdktest"
 )
 
@@ -24,7 +25,7 @@ func differential(t testing.TB) *sdktest.Differential {
 
 func TestDifferential(t *testing.T) {
 	d := differential(t)
-	for seed := range uint64(300) {
+	for seed := range testenv.Cases(t, 300) {
 		d.Case(t, seed)
 	}
 }

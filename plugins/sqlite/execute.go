@@ -380,7 +380,7 @@ func (x *execution) expectKey(ctx context.Context, known *catalogue, s *sdk.Stat
 // text executes the statements of a SQL text. The last one that answers with rows is the
 // answer.
 func (x *execution) text(ctx context.Context, index int) (int64, error) {
-	statements, args := x.sql[index], arguments(x.call.Statements[index].SQL.Args)
+	statements, args := x.sql[index], textArguments(x.call.Statements[index].SQL.Args)
 	if e := x.call.Statements[index].Explain; e != nil {
 		x.c.spoiled = x.c.spoiled || statements[0].spoils
 		return 0, x.explain(ctx, e, statements[0].text, args)

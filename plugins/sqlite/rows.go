@@ -4,6 +4,7 @@ import (
 	"database/sql/driver"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -165,15 +166,15 @@ func keyValue(value driver.Value) sdk.Value {
 }
 
 // keys is the key that was noted, for Tail.Keys: bytes in hexadecimal.
-func (e *encoder) keys() []sdk.Pair {
-	var pairs []sdk.Pair
+func (e *encoder) keys() []sdk.KeyColumn {
+	var columns []sdk.KeyColumn
 	for i, v := range e.found {
 		if v.Hint == sdk.Bytes {
 			v.Text = `\x` + hex.EncodeToString([]byte(v.Text))
 		}
-		pairs = append(pairs, sdk.Pair{Name: e.key[i], Value: v.Text})
+		columns = append(columns, sdk.KeyColumn{Name: e.key[i], Value: v.Text, Null: v.Hint == sdk.Null})
 	}
-	return pairs
+	return columns
 }
 
 func (e *encoder) cell(kind columnKind, value driver.Value) {
@@ -229,10 +230,26 @@ func valid(text string) string {
 	return strings.ToValidUTF8(text, "\uFFFD")
 }
 
-// arguments makes the driver's arguments of values. Integers stay exact; a decimal that
-// a float would not keep is bound as text, which the column's affinity converts if it
-// can without loss.
-func arguments(values []sdk.Value) []driver.NamedValue {
+// arguments makes the driver's arguments of a built statement's values. Integers stay
+// exact; a decimal that a float would not keep is bound as text, which the column's
+// affinity converts if it can without loss.
+func arguments(values []sdk.Value) []driver.NamedValue { return bound(values, argument) }
+
+// textArguments makes those of a SQL text, where a number may stand where no column's
+// affinity reads it: it is what SQLite reads the same literal as.
+func textArguments(values []sdk.Value) []driver.NamedValue {
+	return bound(values, func(v sdk.Value) driver.Value {
+		made := argument(v)
+		if _, text := made.(string); text && v.Hint == sdk.Number {
+			if f, err := strconv.ParseFloat(v.Text, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+				return f
+			}
+		}
+		return made
+	})
+}
+
+func bound(values []sdk.Value, argument func(sdk.Value) driver.Value) []driver.NamedValue {
 	args := make([]driver.NamedValue, len(values))
 	for i, v := range values {
 		args[i] = driver.NamedValue{Ordinal: i + 1, Value: argument(v)}

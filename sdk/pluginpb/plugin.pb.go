@@ -1104,6 +1104,11 @@ type Capabilities struct {
 	SqlHeaders    bool                   `protobuf:"varint,15,opt,name=sql_headers,json=sqlHeaders,proto3" json:"sql_headers,omitempty"`
 	Positions     bool                   `protobuf:"varint,16,opt,name=positions,proto3" json:"positions,omitempty"`
 	Introspect    bool                   `protobuf:"varint,17,opt,name=introspect,proto3" json:"introspect,omitempty"`
+	Distinct      bool                   `protobuf:"varint,18,opt,name=distinct,proto3" json:"distinct,omitempty"`
+	Quantifiers   bool                   `protobuf:"varint,19,opt,name=quantifiers,proto3" json:"quantifiers,omitempty"`
+	Totals        bool                   `protobuf:"varint,20,opt,name=totals,proto3" json:"totals,omitempty"`
+	PageTokens    bool                   `protobuf:"varint,21,opt,name=page_tokens,json=pageTokens,proto3" json:"page_tokens,omitempty"`
+	Defaults      bool                   `protobuf:"varint,22,opt,name=defaults,proto3" json:"defaults,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1253,6 +1258,41 @@ func (x *Capabilities) GetPositions() bool {
 func (x *Capabilities) GetIntrospect() bool {
 	if x != nil {
 		return x.Introspect
+	}
+	return false
+}
+
+func (x *Capabilities) GetDistinct() bool {
+	if x != nil {
+		return x.Distinct
+	}
+	return false
+}
+
+func (x *Capabilities) GetQuantifiers() bool {
+	if x != nil {
+		return x.Quantifiers
+	}
+	return false
+}
+
+func (x *Capabilities) GetTotals() bool {
+	if x != nil {
+		return x.Totals
+	}
+	return false
+}
+
+func (x *Capabilities) GetPageTokens() bool {
+	if x != nil {
+		return x.PageTokens
+	}
+	return false
+}
+
+func (x *Capabilities) GetDefaults() bool {
+	if x != nil {
+		return x.Defaults
 	}
 	return false
 }
@@ -4512,6 +4552,7 @@ type SetItem struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Column        string                 `protobuf:"bytes,1,opt,name=column,proto3" json:"column,omitempty"`
 	Value         *Value                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	Default       bool                   `protobuf:"varint,3,opt,name=default,proto3" json:"default,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4558,6 +4599,13 @@ func (x *SetItem) GetValue() *Value {
 		return x.Value
 	}
 	return nil
+}
+
+func (x *SetItem) GetDefault() bool {
+	if x != nil {
+		return x.Default
+	}
+	return false
 }
 
 type OnConflict struct {
@@ -5085,7 +5133,7 @@ type Tail struct {
 	Total         *int64                 `protobuf:"varint,3,opt,name=total,proto3,oneof" json:"total,omitempty"`
 	Affected      *int64                 `protobuf:"varint,4,opt,name=affected,proto3,oneof" json:"affected,omitempty"`
 	Inserted      *int64                 `protobuf:"varint,5,opt,name=inserted,proto3,oneof" json:"inserted,omitempty"`
-	Keys          []*Pair                `protobuf:"bytes,6,rep,name=keys,proto3" json:"keys,omitempty"`
+	Keys          []*KeyColumn           `protobuf:"bytes,6,rep,name=keys,proto3" json:"keys,omitempty"`
 	TablesRead    []string               `protobuf:"bytes,7,rep,name=tables_read,json=tablesRead,proto3" json:"tables_read,omitempty"`
 	TablesWritten []string               `protobuf:"bytes,8,rep,name=tables_written,json=tablesWritten,proto3" json:"tables_written,omitempty"`
 	PageToken     string                 `protobuf:"bytes,9,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
@@ -5161,7 +5209,7 @@ func (x *Tail) GetInserted() int64 {
 	return 0
 }
 
-func (x *Tail) GetKeys() []*Pair {
+func (x *Tail) GetKeys() []*KeyColumn {
 	if x != nil {
 		return x.Keys
 	}
@@ -5210,6 +5258,66 @@ func (x *Tail) GetTimings() []*Timing {
 	return nil
 }
 
+type KeyColumn struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	Null          bool                   `protobuf:"varint,3,opt,name=null,proto3" json:"null,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyColumn) Reset() {
+	*x = KeyColumn{}
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyColumn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyColumn) ProtoMessage() {}
+
+func (x *KeyColumn) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyColumn.ProtoReflect.Descriptor instead.
+func (*KeyColumn) Descriptor() ([]byte, []int) {
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *KeyColumn) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *KeyColumn) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *KeyColumn) GetNull() bool {
+	if x != nil {
+		return x.Null
+	}
+	return false
+}
+
 type Timing struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -5220,7 +5328,7 @@ type Timing struct {
 
 func (x *Timing) Reset() {
 	*x = Timing{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[59]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5232,7 +5340,7 @@ func (x *Timing) String() string {
 func (*Timing) ProtoMessage() {}
 
 func (x *Timing) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[59]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5245,7 +5353,7 @@ func (x *Timing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timing.ProtoReflect.Descriptor instead.
 func (*Timing) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{59}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Timing) GetName() string {
@@ -5287,7 +5395,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[60]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5299,7 +5407,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[60]
+	mi := &file_sdk_pluginpb_plugin_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5312,7 +5420,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{60}
+	return file_sdk_pluginpb_plugin_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Error) GetKind() Kind {
@@ -5445,7 +5553,7 @@ const file_sdk_pluginpb_plugin_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x10\n" +
 	"\x03sdk\x18\x03 \x01(\tR\x03sdk\x12B\n" +
 	"\fcapabilities\x18\x04 \x01(\v2\x1e.athena.plugin.v1.CapabilitiesR\fcapabilities\x12#\n" +
-	"\rconfig_schema\x18\x05 \x01(\fR\fconfigSchema\"\xfc\x03\n" +
+	"\rconfig_schema\x18\x05 \x01(\fR\fconfigSchema\"\x8f\x05\n" +
 	"\fCapabilities\x12,\n" +
 	"\x05verbs\x18\x01 \x03(\x0e2\x16.athena.plugin.v1.VerbR\x05verbs\x12\x1c\n" +
 	"\toperators\x18\x02 \x03(\tR\toperators\x12\"\n" +
@@ -5470,7 +5578,13 @@ const file_sdk_pluginpb_plugin_proto_rawDesc = "" +
 	"\tpositions\x18\x10 \x01(\bR\tpositions\x12\x1e\n" +
 	"\n" +
 	"introspect\x18\x11 \x01(\bR\n" +
-	"introspect\"i\n" +
+	"introspect\x12\x1a\n" +
+	"\bdistinct\x18\x12 \x01(\bR\bdistinct\x12 \n" +
+	"\vquantifiers\x18\x13 \x01(\bR\vquantifiers\x12\x16\n" +
+	"\x06totals\x18\x14 \x01(\bR\x06totals\x12\x1f\n" +
+	"\vpage_tokens\x18\x15 \x01(\bR\n" +
+	"pageTokens\x12\x1a\n" +
+	"\bdefaults\x18\x16 \x01(\bR\bdefaults\"i\n" +
 	"\x13OpenInstanceRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x1e\n" +
 	"\n" +
@@ -5757,10 +5871,11 @@ const file_sdk_pluginpb_plugin_proto_rawDesc = "" +
 	"\x06format\x18\x01 \x01(\x0e2\x1e.athena.plugin.v1.RowsetFormatR\x06format\x12\x18\n" +
 	"\acolumns\x18\x02 \x03(\tR\acolumns\x12'\n" +
 	"\x0fmissing_default\x18\x03 \x01(\bR\x0emissingDefault\x12\x18\n" +
-	"\apayload\x18\x04 \x01(\fR\apayload\"P\n" +
+	"\apayload\x18\x04 \x01(\fR\apayload\"j\n" +
 	"\aSetItem\x12\x16\n" +
 	"\x06column\x18\x01 \x01(\tR\x06column\x12-\n" +
-	"\x05value\x18\x02 \x01(\v2\x17.athena.plugin.v1.ValueR\x05value\"\xaa\x01\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.athena.plugin.v1.ValueR\x05value\x12\x18\n" +
+	"\adefault\x18\x03 \x01(\bR\adefault\"\xaa\x01\n" +
 	"\n" +
 	"OnConflict\x12\x18\n" +
 	"\acolumns\x18\x01 \x03(\tR\acolumns\x12\x1e\n" +
@@ -5807,14 +5922,14 @@ const file_sdk_pluginpb_plugin_proto_rawDesc = "" +
 	"\x06status\x18\x06 \x01(\x03R\x06status\x120\n" +
 	"\aheaders\x18\a \x03(\v2\x16.athena.plugin.v1.PairR\aheadersB\a\n" +
 	"\x05_rowsB\b\n" +
-	"\x06_total\"\xbc\x03\n" +
+	"\x06_total\"\xc1\x03\n" +
 	"\x04Tail\x12\x1c\n" +
 	"\tstatement\x18\x01 \x01(\x03R\tstatement\x12\x12\n" +
 	"\x04rows\x18\x02 \x01(\x03R\x04rows\x12\x19\n" +
 	"\x05total\x18\x03 \x01(\x03H\x00R\x05total\x88\x01\x01\x12\x1f\n" +
 	"\baffected\x18\x04 \x01(\x03H\x01R\baffected\x88\x01\x01\x12\x1f\n" +
-	"\binserted\x18\x05 \x01(\x03H\x02R\binserted\x88\x01\x01\x12*\n" +
-	"\x04keys\x18\x06 \x03(\v2\x16.athena.plugin.v1.PairR\x04keys\x12\x1f\n" +
+	"\binserted\x18\x05 \x01(\x03H\x02R\binserted\x88\x01\x01\x12/\n" +
+	"\x04keys\x18\x06 \x03(\v2\x1b.athena.plugin.v1.KeyColumnR\x04keys\x12\x1f\n" +
 	"\vtables_read\x18\a \x03(\tR\n" +
 	"tablesRead\x12%\n" +
 	"\x0etables_written\x18\b \x03(\tR\rtablesWritten\x12\x1d\n" +
@@ -5828,7 +5943,11 @@ const file_sdk_pluginpb_plugin_proto_rawDesc = "" +
 	"\atimings\x18\f \x03(\v2\x18.athena.plugin.v1.TimingR\atimingsB\b\n" +
 	"\x06_totalB\v\n" +
 	"\t_affectedB\v\n" +
-	"\t_inserted\"8\n" +
+	"\t_inserted\"I\n" +
+	"\tKeyColumn\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\x12\x12\n" +
+	"\x04null\x18\x03 \x01(\bR\x04null\"8\n" +
 	"\x06Timing\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bduration\x18\x02 \x01(\x03R\bduration\"\xfc\x03\n" +
@@ -5992,7 +6111,7 @@ func file_sdk_pluginpb_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_sdk_pluginpb_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 18)
-var file_sdk_pluginpb_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
+var file_sdk_pluginpb_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
 var file_sdk_pluginpb_plugin_proto_goTypes = []any{
 	(Verb)(0),                      // 0: athena.plugin.v1.Verb
 	(Isolation)(0),                 // 1: athena.plugin.v1.Isolation
@@ -6071,23 +6190,24 @@ var file_sdk_pluginpb_plugin_proto_goTypes = []any{
 	(*ColumnInfo)(nil),             // 74: athena.plugin.v1.ColumnInfo
 	(*Head)(nil),                   // 75: athena.plugin.v1.Head
 	(*Tail)(nil),                   // 76: athena.plugin.v1.Tail
-	(*Timing)(nil),                 // 77: athena.plugin.v1.Timing
-	(*Error)(nil),                  // 78: athena.plugin.v1.Error
+	(*KeyColumn)(nil),              // 77: athena.plugin.v1.KeyColumn
+	(*Timing)(nil),                 // 78: athena.plugin.v1.Timing
+	(*Error)(nil),                  // 79: athena.plugin.v1.Error
 }
 var file_sdk_pluginpb_plugin_proto_depIdxs = []int32{
 	20, // 0: athena.plugin.v1.Manifest.capabilities:type_name -> athena.plugin.v1.Capabilities
 	0,  // 1: athena.plugin.v1.Capabilities.verbs:type_name -> athena.plugin.v1.Verb
 	20, // 2: athena.plugin.v1.OpenInstanceResponse.capabilities:type_name -> athena.plugin.v1.Capabilities
-	78, // 3: athena.plugin.v1.OpenInstanceResponse.error:type_name -> athena.plugin.v1.Error
-	78, // 4: athena.plugin.v1.CloseInstanceResponse.error:type_name -> athena.plugin.v1.Error
+	79, // 3: athena.plugin.v1.OpenInstanceResponse.error:type_name -> athena.plugin.v1.Error
+	79, // 4: athena.plugin.v1.CloseInstanceResponse.error:type_name -> athena.plugin.v1.Error
 	29, // 5: athena.plugin.v1.CollectMetricsResponse.metrics:type_name -> athena.plugin.v1.Metric
 	51, // 6: athena.plugin.v1.Metric.labels:type_name -> athena.plugin.v1.Pair
-	78, // 7: athena.plugin.v1.PingResponse.error:type_name -> athena.plugin.v1.Error
+	79, // 7: athena.plugin.v1.PingResponse.error:type_name -> athena.plugin.v1.Error
 	57, // 8: athena.plugin.v1.IntrospectRequest.tables:type_name -> athena.plugin.v1.Table
 	40, // 9: athena.plugin.v1.SchemaBatch.tables:type_name -> athena.plugin.v1.SchemaTable
 	44, // 10: athena.plugin.v1.SchemaBatch.functions:type_name -> athena.plugin.v1.SchemaFunction
 	47, // 11: athena.plugin.v1.SchemaBatch.types:type_name -> athena.plugin.v1.SchemaType
-	78, // 12: athena.plugin.v1.SchemaBatch.error:type_name -> athena.plugin.v1.Error
+	79, // 12: athena.plugin.v1.SchemaBatch.error:type_name -> athena.plugin.v1.Error
 	41, // 13: athena.plugin.v1.SchemaTable.columns:type_name -> athena.plugin.v1.SchemaColumn
 	42, // 14: athena.plugin.v1.SchemaTable.unique:type_name -> athena.plugin.v1.SchemaKey
 	43, // 15: athena.plugin.v1.SchemaTable.foreign:type_name -> athena.plugin.v1.SchemaForeignKey
@@ -6150,12 +6270,12 @@ var file_sdk_pluginpb_plugin_proto_depIdxs = []int32{
 	13, // 72: athena.plugin.v1.SQLText.intent:type_name -> athena.plugin.v1.Intent
 	75, // 73: athena.plugin.v1.Chunk.head:type_name -> athena.plugin.v1.Head
 	76, // 74: athena.plugin.v1.Chunk.tail:type_name -> athena.plugin.v1.Tail
-	78, // 75: athena.plugin.v1.Chunk.error:type_name -> athena.plugin.v1.Error
+	79, // 75: athena.plugin.v1.Chunk.error:type_name -> athena.plugin.v1.Error
 	14, // 76: athena.plugin.v1.Head.shape:type_name -> athena.plugin.v1.Shape
 	74, // 77: athena.plugin.v1.Head.columns:type_name -> athena.plugin.v1.ColumnInfo
 	51, // 78: athena.plugin.v1.Head.headers:type_name -> athena.plugin.v1.Pair
-	51, // 79: athena.plugin.v1.Tail.keys:type_name -> athena.plugin.v1.Pair
-	77, // 80: athena.plugin.v1.Tail.timings:type_name -> athena.plugin.v1.Timing
+	77, // 79: athena.plugin.v1.Tail.keys:type_name -> athena.plugin.v1.KeyColumn
+	78, // 80: athena.plugin.v1.Tail.timings:type_name -> athena.plugin.v1.Timing
 	15, // 81: athena.plugin.v1.Error.kind:type_name -> athena.plugin.v1.Kind
 	16, // 82: athena.plugin.v1.Error.source:type_name -> athena.plugin.v1.Source
 	17, // 83: athena.plugin.v1.Error.executed:type_name -> athena.plugin.v1.Executed
@@ -6208,7 +6328,7 @@ func file_sdk_pluginpb_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sdk_pluginpb_plugin_proto_rawDesc), len(file_sdk_pluginpb_plugin_proto_rawDesc)),
 			NumEnums:      18,
-			NumMessages:   61,
+			NumMessages:   62,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

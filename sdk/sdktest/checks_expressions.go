@@ -14,7 +14,7 @@ var expressionChecks = []Check{
 	{Name: "expressions/json_paths", Doc: "places inside JSON are selected, compared and sorted by, as JSON and as text", Needs: all(jsonPaths, verbs(sdk.Insert, sdk.Select)), Run: with(jsonPathsCheck)},
 	{Name: "expressions/casts", Doc: "columns and values are cast to the types asked for", Needs: verbs(sdk.Insert, sdk.Select), Run: withItems(castsCheck)},
 	{Name: "expressions/aggregates", Doc: "aggregates are of all rows, or of those with the same other columns", Needs: aggregates, Run: withItems(aggregatesCheck)},
-	{Name: "expressions/bucket", Doc: "times are grouped by the start of their minute, hour, day, week or month", Needs: all(aggregates, hasValues), Run: with(bucketCheck)},
+	{Name: "expressions/bucket", Doc: "times are grouped by the start of their minute, hour, day, week, month, quarter or year", Needs: all(aggregates, hasValues), Run: with(bucketCheck)},
 	{Name: "expressions/distinct", Doc: "Distinct answers equal rows once", Needs: verbs(sdk.Insert, sdk.Select), Run: withItems(distinctCheck)},
 	{Name: "expressions/null_values", Doc: "a value's hint tells null, booleans, numbers, texts and JSON apart", Needs: verbs(sdk.Insert, sdk.Update, sdk.Select), Run: withItems(hintsCheck)},
 	{Name: "operators/arrays", Doc: "arrays contain, are contained in and overlap others", Needs: all(hasValues, operator(sdk.Contains)), Run: with(arraysCheck)},
@@ -157,7 +157,9 @@ func bucketCheck(ctx context.Context, c *client) error {
 	}
 	_, err := c.do(ctx, bucket("athena_none"))
 	return errors.Join(
-		c.bodies(ctx, append(cases, bodyCase{"week", bucket("week"), `[{"at":"2024-02-26T00:00:00","count":3}]`})),
+		c.bodies(ctx, append(cases, bodyCase{"week", bucket("week"), `[{"at":"2024-02-26T00:00:00","count":3}]`},
+			bodyCase{"quarter", bucket("quarter"), `[{"at":"2024-01-01T00:00:00","count":3}]`},
+			bodyCase{"year", bucket("year"), `[{"at":"2024-01-01T00:00:00","count":3}]`})),
 		wantError(err, sdk.Invalid, ""))
 }
 

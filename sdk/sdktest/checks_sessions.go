@@ -20,6 +20,7 @@ var sessionChecks = []Check{
 	{Name: "transactions/separate", Doc: "without a transaction around them, the statements before a failing one stay", Needs: transactions, Run: withItems(separateCheck)},
 	{Name: "transactions/deferred", Doc: "constraints checked at the end fail the commit, and a rollback too if the backend can rehearse", Needs: all(transactions, made("Deferred", func(d *Dialect) []sdk.Statement { return d.Deferred })), Run: with(deferredCheck)},
 	{Name: "transactions/expect", Doc: "a call that does not do what is expected is undone", Needs: all(transactions, verbs(sdk.Update)), Run: withItems(expectCheck)},
+	{Name: "transactions/capped", Doc: "a capped answer does not keep the statements behind it from being executed", Needs: all(transactions, verbs(sdk.Insert, sdk.Update, sdk.Select)), Run: withItems(cappedCheck)},
 	{Name: "transactions/position", Doc: "a read at a position sees what was written before it", Run: withItems(positionCheck),
 		Needs: all(declares("positions", func(c *sdk.Capabilities) bool { return c.Positions }), verbs(sdk.Insert, sdk.Select), given("Position", func(d *Dialect) *sdk.Statement { return d.Position }))},
 }
@@ -229,6 +230,25 @@ func expectCheck(ctx context.Context, c *client) error {
 		}
 	}
 	return c.wantIDs(ctx, where(selectItems("id"), compare("qty", sdk.Eq, number("7"))), 1)
+}
+
+func cappedCheck(ctx context.Context, c *client) error {
+	update := sdk.Statement{Verb: sdk.Update, Table: itemsTable, AllowAll: true, Set: []sdk.SetItem{{Column: "name", Value: str("after")}}}
+	for _, single := range []bool{true, false} {
+		call := c.call(orderBy(selectItems("id"), by("id")), update, where(selectItems("id"), compare("name", sdk.Eq, str("after"))))
+		call.Tx.Single, call.Result = single, sdk.ResultOptions{MaxRows: 2, CapRows: true}
+		answers, err := c.execute(ctx, call)
+		if err != nil || len(answers) != 3 {
+			return errors.Join(fmt.Errorf("%d answers to three statements", len(answers)), err)
+		}
+		if body := string(answers[0].body); body != `[{"id":1},{"id":2}]` || answers[2].tail.Rows != 2 {
+			return fmt.Errorf("capped at 2 rows: %s, afterwards %d rows", body, answers[2].tail.Rows)
+		}
+		if err := number64("Affected", answers[1].tail.Affected, 6); err != nil {
+			return err
+		}
+	}
+	return c.wantIDs(ctx, where(selectItems("id"), compare("name", sdk.Eq, str("after"))), 1, 2, 3, 4, 5, 6)
 }
 
 func positionCheck(ctx context.Context, c *client) error {

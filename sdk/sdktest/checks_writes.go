@@ -16,6 +16,8 @@ var writeChecks = []Check{
 	{Name: "crud/returning_keys", Doc: "a write can answer with the keys of its rows, and tells that of a single one in the tail", Needs: returning, Run: withItems(returningKeysCheck)},
 	{Name: "crud/tables", Doc: "the tail names the tables that were read and written", Needs: verbs(sdk.Insert, sdk.Select), Run: withItems(tablesCheck)},
 	{Name: "crud/missing", Doc: "a column that a row lacks gets null, or with MissingDefault its default", Needs: all(made("Family", func(d *Dialect) []sdk.Statement { return d.Family }), verbs(sdk.Insert, sdk.Select)), Run: withFamily(missingCheck)},
+	{Name: "crud/defaults", Doc: "an update and an upsert can set a column to its default", Needs: all(made("Family", func(d *Dialect) []sdk.Statement { return d.Family }), upserts,
+		declares("defaults", func(c *sdk.Capabilities) bool { return c.Defaults }), verbs(sdk.Update, sdk.Select)), Run: withFamily(defaultsCheck)},
 	{Name: "crud/csv", Doc: "rows are inserted from CSV with a header, in which NULL is null", Needs: all(declares("inserts of CSV", func(c *sdk.Capabilities) bool { return c.CSV }), verbs(sdk.Insert, sdk.Select)), Run: with(insertCSVCheck)},
 	{Name: "crud/upsert", Doc: "a row that exists already is left alone or updated; new rows are told from these", Needs: upserts, Run: withItems(upsertCheck)},
 	{Name: "crud/upsert_target", Doc: "an upsert's conflict is that of the columns or constraint it names", Needs: upserts, Run: withItems(upsertTargetCheck)},
@@ -81,7 +83,7 @@ func returningKeysCheck(ctx context.Context, c *client) error {
 	if err != nil {
 		return err
 	}
-	if want := []sdk.Pair{{Name: "id", Value: "7"}}; !sameJSON(a.body, []byte(`[{"id":7}]`)) || !slices.Equal(a.tail.Keys, want) {
+	if want := []sdk.KeyColumn{{Name: "id", Value: "7"}}; !sameJSON(a.body, []byte(`[{"id":7}]`)) || !slices.Equal(a.tail.Keys, want) {
 		return fmt.Errorf("returned %s with the key %v, want %v", a.body, a.tail.Keys, want)
 	}
 	several := insert(`[{"id":8,"name":"eight"},{"id":9,"name":"nine"}]`)
@@ -119,6 +121,19 @@ func missingCheck(ctx context.Context, c *client) error {
 	}
 	return c.bodies(ctx, []bodyCase{{"inserted", where(from("athena_tags", item("weight")), compare("id", sdk.Gt, number("2"))),
 		`[{"weight":null},{"weight":null},{"weight":9},{"weight":3},{"weight":null},{"weight":9}]`}})
+}
+
+func defaultsCheck(ctx context.Context, c *client) error {
+	set := []sdk.SetItem{{Column: "weight", Default: true}, {Column: "label", Default: true}}
+	insert := insertInto("athena_tags", `[{"id":3,"label":"x","weight":9},{"id":4,"label":"x","weight":9}]`, "id", "label", "weight")
+	update := where(sdk.Statement{Verb: sdk.Update, Table: sdk.Table{Name: "athena_tags"}, Set: set}, compare("id", sdk.Eq, number("3")))
+	upsert := insertInto("athena_tags", `{"id":4}`, "id")
+	upsert.Conflict = &sdk.OnConflict{Update: true, Set: set[:1]}
+	if err := c.each(ctx, []sdk.Statement{insert, update, upsert}); err != nil {
+		return err
+	}
+	return c.bodies(ctx, []bodyCase{{"set", orderBy(where(from("athena_tags", item("weight"), item("label")), compare("id", sdk.Gt, number("2"))), by("id")),
+		`[{"weight":3,"label":null},{"weight":3,"label":"x"}]`}})
 }
 
 func insertCSVCheck(ctx context.Context, c *client) error {

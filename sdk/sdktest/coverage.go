@@ -41,7 +41,7 @@ var enumerations = map[reflect.Type]uint64{
 var words = map[string][]string{
 	"Filter.Operator":    operatorNames(),
 	"Item.Aggregate":     {"count", "sum", "avg", "min", "max"},
-	"Bucket.Granularity": {"minute", "hour", "day", "week", "month"},
+	"Bucket.Granularity": {"minute", "hour", "day", "week", "month", "quarter", "year"},
 	"Explain.Format":     {"text", "json"},
 	"Explain.Options":    {"analyze", "verbose", "settings", "buffers", "wal"},
 }
@@ -68,6 +68,7 @@ var exempt = map[string]string{
 	"Tail.Timings":        "a backend may leave them out",
 	"Timing.Name":         "likewise",
 	"Timing.Duration":     "likewise",
+	"KeyColumn.Null":      "most databases have no nulls in primary keys",
 	"Head.Rows":           "a backend may not know it before the rows",
 	"Verb=0":              "it is no verb",
 }

@@ -27,6 +27,7 @@ type arena struct {
 	*world
 	instance string // of the reference
 	dirty    bool   // a write has changed the rows
+	seen     bool   // the target reads through views
 }
 
 // worldsInUse is how many worlds the cases of all seeds share: making one takes longer
@@ -65,9 +66,19 @@ func (d *Differential) Case(t testing.TB, seed uint64) {
 		t.Fatalf("seed %d: %v", seed, err)
 	}
 	call := newGenerator(seed, a.world, d.flavor, d.common()).call()
+	a.seen = d.flavor.views && seed%3 == 0 && viewable(call)
 	if err := d.compare(t.Context(), a, call); err != nil {
 		t.Errorf("seed %d: %v\nthe call: %s\nits tables:\n%s", seed, err, describe(call), a.describe())
 	}
+}
+
+// viewable reports whether a call only reads, by no key and without relations: what views
+// have too.
+func viewable(call *sdk.Call) bool {
+	return !slices.ContainsFunc(call.Statements, func(s sdk.Statement) bool {
+		return s.Verb != sdk.Select && s.Verb != sdk.Count || s.Key != nil ||
+			slices.ContainsFunc(s.Selection.Items, func(i sdk.Item) bool { return i.Relation != nil })
+	})
 }
 
 // common are the capabilities of the target, as far as the reference has them too.
@@ -87,6 +98,11 @@ func (d *Differential) arena(ctx context.Context, number uint64) (*arena, error)
 			config.Tables[t.name] = a.definitions[i]
 			if _, err := d.target.do(ctx, SQL(sdk.IntentWrite, d.flavor.create(t))); err != nil {
 				return nil, fmt.Errorf("%s: %w", d.flavor.create(t), err)
+			}
+			if d.flavor.views {
+				if _, err := d.target.do(ctx, SQL(sdk.IntentWrite, createView(t))); err != nil {
+					return nil, fmt.Errorf("%s: %w", createView(t), err)
+				}
 			}
 		}
 		raw, err := json.Marshal(map[string]any{"database": config.Database, "tables": config.Tables})
@@ -120,8 +136,14 @@ func (d *Differential) execute(ctx context.Context, a *arena, call *sdk.Call) (g
 	for i, side := range []*client{d.target, d.reference} {
 		c := *call
 		c.Instance, c.Generation = instanceName, 1
-		if side == d.reference {
+		switch {
+		case side == d.reference:
 			c.Instance = a.instance
+		case a.seen:
+			c.Statements = slices.Clone(c.Statements)
+			for n := range c.Statements {
+				c.Statements[n].Table.Name = viewName(c.Statements[n].Table.Name)
+			}
 		}
 		got[i], errs[i] = side.execute(ctx, &c)
 	}

@@ -46,6 +46,10 @@ func Memory(name string) sdk.Plugin {
 		Relations:    true,
 		JSONPaths:    true,
 		Aggregates:   true,
+		Distinct:     true,
+		Quantifiers:  true,
+		Totals:       true,
+		Defaults:     true,
 		CSV:          true,
 	})}
 }
@@ -118,9 +122,9 @@ type tx struct {
 	options  sdk.ResultOptions
 	tables   map[string]*table
 	rows     map[string][]row
-	affected int64      // rows written, or read
-	key      []sdk.Pair // of the one row written last
-	err      error      // of the current statement, from where it can only be kept
+	affected int64           // rows written, or read
+	key      []sdk.KeyColumn // of the one row written last
+	err      error           // of the current statement, from where it can only be kept
 	reads    map[string]bool
 }
 
@@ -204,7 +208,7 @@ func (t *tx) expect(e *sdk.Expect) error {
 		return sdk.E(sdk.Invalid, "not_exactly_one", fmt.Sprintf("%d rows where exactly one was expected; nothing was changed", t.affected))
 	case e.MaxAffected != nil && t.affected > *e.MaxAffected:
 		return sdk.E(sdk.Invalid, "max_affected_exceeded", fmt.Sprintf("%d rows where at most %d were expected; nothing was changed", t.affected, *e.MaxAffected))
-	case e.KeyEquals != nil && !slices.EqualFunc(t.key, e.KeyEquals, func(p sdk.Pair, v sdk.Value) bool { return p.Value == v.Text }):
+	case e.KeyEquals != nil && !slices.EqualFunc(t.key, e.KeyEquals, func(c sdk.KeyColumn, v sdk.Value) bool { return c.Value == v.Text && !c.Null && v.Hint != sdk.Null }):
 		return sdk.E(sdk.Invalid, "key_mismatch", "the row has another primary key than expected; nothing was changed")
 	}
 	return nil
@@ -281,7 +285,7 @@ func (t *tx) write(ctx context.Context, to *table, s *sdk.Statement, rows *sdk.R
 	t.affected += affected
 	rows.Tail.Affected = &affected
 	if len(written) == 1 {
-		t.key = to.keyPairs(written[0])
+		t.key = to.keyOf(written[0])
 		rows.Tail.Keys = t.key
 	}
 	if returned == nil {

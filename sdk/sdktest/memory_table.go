@@ -107,12 +107,12 @@ func (t *table) keyItems() []sdk.Item {
 	return items
 }
 
-func (t *table) keyPairs(r row) []sdk.Pair {
-	var pairs []sdk.Pair
+func (t *table) keyOf(r row) []sdk.KeyColumn {
+	var key []sdk.KeyColumn
 	for _, i := range t.keys() {
-		pairs = append(pairs, sdk.Pair{Name: t.columns[i].name, Value: text(r[i])})
+		key = append(key, sdk.KeyColumn{Name: t.columns[i].name, Value: text(r[i]), Null: r[i] == nil})
 	}
-	return pairs
+	return key
 }
 
 // definition is a table's definition on its way through the tokens of the table language.

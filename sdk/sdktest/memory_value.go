@@ -199,7 +199,7 @@ func (k kind) compare(a, b cell) int {
 		y, _ := new(big.Rat).SetString(string(b))
 		return x.Cmp(y)
 	case kindJSON:
-		return strings.Compare(identity(a), identity(b))
+		return compareJSON(a, b)
 	case kindInts, kindTexts:
 		return slices.CompareFunc(elements(a), elements(b), func(x, y cell) int {
 			switch {
@@ -215,6 +215,35 @@ func (k kind) compare(a, b cell) int {
 		})
 	default:
 		return strings.Compare(text(a), text(b))
+	}
+}
+
+// jsonTypes are the types of JSON values by their first byte, in the order of jsonb.
+const jsonTypes = `n"0ft[{`
+
+// compareJSON orders JSON values as jsonb does: by type, numbers by value, arrays by
+// their length first. Of objects it tells only which are equal.
+func compareJSON(a, b cell) int {
+	rank := func(c cell) int {
+		if c[0] == '-' || c[0] >= '0' && c[0] <= '9' {
+			return strings.IndexByte(jsonTypes, '0')
+		}
+		return strings.IndexByte(jsonTypes, c[0])
+	}
+	if order := cmp.Compare(rank(a), rank(b)); order != 0 {
+		return order
+	}
+	switch a[0] {
+	case '{':
+		return strings.Compare(identity(a), identity(b))
+	case '[':
+		var x, y []cell
+		_, _ = json.Unmarshal(a, &x), json.Unmarshal(b, &y)
+		return cmp.Or(cmp.Compare(len(x), len(y)), slices.CompareFunc(x, y, compareJSON))
+	case '"', 'n', 't', 'f':
+		return strings.Compare(text(a), text(b))
+	default:
+		return kindNumber.compare(a, b)
 	}
 }
 

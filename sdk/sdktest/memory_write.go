@@ -24,7 +24,7 @@ func (t *tx) update(table *table, s *sdk.Statement) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := table.assign(make(row, len(table.columns)), s.Set, s.SetObject); err != nil {
+	if _, err := table.assign(make(row, len(table.columns)), nil, s.Set, s.SetObject); err != nil {
 		return nil, err // also when no row is chosen
 	}
 	rows := slices.Clone(t.rows[table.name])
@@ -33,7 +33,7 @@ func (t *tx) update(table *table, s *sdk.Statement) ([]row, error) {
 		if !chosen[&r[0]] {
 			continue
 		}
-		if rows[i], err = table.assign(r, s.Set, s.SetObject); err != nil {
+		if rows[i], err = table.assign(r, rows, s.Set, s.SetObject); err != nil {
 			return nil, err
 		}
 		if err := table.checkRequired(rows[i]); err != nil {
@@ -98,13 +98,17 @@ func compares(f *sdk.Filter) bool {
 	return f.Kind == sdk.FilterCompare || some && !(f.Kind == sdk.FilterOr && lacking)
 }
 
-// assign is a row after an update's assignments.
-func (t *table) assign(old row, set []sdk.SetItem, object []byte) (row, error) {
+// assign is a row after an update's assignments; rows are those that it is one of.
+func (t *table) assign(old row, rows []row, set []sdk.SetItem, object []byte) (row, error) {
 	r := slices.Clone(old)
 	for _, item := range set {
 		i, err := t.find(item.Column)
 		if err != nil {
 			return nil, err
+		}
+		if item.Default {
+			r[i] = t.defaultOf(i, rows)
+			continue
 		}
 		if r[i], err = t.columns[i].fromValue(item.Value); err != nil {
 			return nil, err
@@ -241,7 +245,7 @@ func (in *insertion) collide(i int, r row) error {
 		e.Source, e.Table = sdk.FromDownstream, in.table.name
 		return e
 	}
-	changed, err := in.table.assign(in.rows[i], in.conflict.Set, in.conflict.SetObject)
+	changed, err := in.table.assign(in.rows[i], in.rows, in.conflict.Set, in.conflict.SetObject)
 	if err != nil {
 		return err
 	}
@@ -288,16 +292,19 @@ func (t *table) newRow(rows []row, columns []string, object map[string]json.RawM
 			return nil, err
 		}
 	}
-	for i, c := range t.columns {
-		if filled[i] {
-			continue
-		}
-		r[i] = c.def
-		if c.auto {
-			r[i] = strconv.AppendInt(nil, highest(rows, i)+1, 10)
+	for i := range t.columns {
+		if !filled[i] {
+			r[i] = t.defaultOf(i, rows)
 		}
 	}
 	return r, nil
+}
+
+func (t *table) defaultOf(column int, rows []row) cell {
+	if t.columns[column].auto {
+		return strconv.AppendInt(nil, highest(rows, column)+1, 10)
+	}
+	return t.columns[column].def
 }
 
 func highest(rows []row, column int) int64 {

@@ -140,9 +140,10 @@ func (g *generator) total(t *table, items []sdk.Item) []sdk.Order {
 		order = append(order, g.sorted(c))
 	}
 	for _, c := range t.columns {
-		if c.kind == kindJSON && g.capabilities.JSONPaths && g.chance(20) {
-			path := sdk.Column{Name: c.name, Path: []sdk.PathStep{{Key: "s", Text: true}}}
-			order = append(order, sdk.Order{Column: path, Descending: g.chance(50), Nulls: g.nulls()})
+		if c.kind == kindJSON && g.capabilities.JSONPaths && g.chance(35) {
+			step := pick(g.random, []sdk.PathStep{{Key: "s", Text: true}, {Key: "n"}})
+			path := sdk.Column{Name: c.name, Path: []sdk.PathStep{step}}
+			order = slices.Insert(order, 0, sdk.Order{Column: path, Descending: g.chance(50), Nulls: g.nulls()})
 		}
 	}
 	for i := range items {
@@ -164,7 +165,7 @@ func (g *generator) total(t *table, items []sdk.Item) []sdk.Order {
 func (g *generator) grouped(t *table, p *part, spread bool) {
 	for _, c := range t.columns {
 		if c.kind == kindTime && g.chance(50) && !spread {
-			p.selection.Bucket = &sdk.Bucket{Column: sdk.Column{Name: c.name}, Granularity: pick(g.random, []string{"minute", "hour", "day", "week", "month"})}
+			p.selection.Bucket = &sdk.Bucket{Column: sdk.Column{Name: c.name}, Granularity: pick(g.random, []string{"minute", "hour", "day", "week", "month", "quarter", "year"})}
 			p.order = append(p.order, g.sorted(c.name))
 			break
 		}
@@ -422,12 +423,12 @@ func (g *generator) inDocument(f *sdk.Filter) *sdk.Filter {
 		f.Column.Path, f.Operator = key("s", true), pick(g.random, []sdk.Operator{sdk.Eq, sdk.Neq, sdk.Like, sdk.In, sdk.Gt})
 		f.Values = []sdk.Value{{Hint: sdk.String, Text: strings.ReplaceAll(pick(g.random, textPool), `\`, "")}}
 	case 2:
-		f.Column.Path, f.Operator = key("n", false), pick(g.random, []sdk.Operator{sdk.Eq, sdk.Neq, sdk.IsDistinct})
-		f.Values = []sdk.Value{{Hint: sdk.Number, Text: fmt.Sprint(g.IntN(6))}}
+		f.Column.Path, f.Operator = key("n", false), pick(g.random, []sdk.Operator{sdk.Eq, sdk.Neq, sdk.IsDistinct, sdk.In, sdk.Gt, sdk.Gte, sdk.Lt, sdk.Lte})
+		f.Values = []sdk.Value{{Hint: sdk.Number, Text: pick(g.random, documentNumbers) + pick(g.random, []string{"", "", ".0", ".5", "e0"})}}
 	default:
 		f.Column.Path, f.Operator = key("n", true), pick(g.random, []sdk.Operator{sdk.Eq, sdk.Gt, sdk.Lte, sdk.In})
 		f.ColumnCast = "integer"
-		f.Values = []sdk.Value{{Hint: sdk.Number, Text: fmt.Sprint(g.IntN(6))}}
+		f.Values = []sdk.Value{{Hint: sdk.Number, Text: pick(g.random, documentNumbers)}}
 	}
 	return f
 }

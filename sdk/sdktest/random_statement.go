@@ -80,7 +80,7 @@ func (g *generator) statement() sdk.Statement {
 	case n < 90:
 		s.Verb = sdk.Update
 		for _, c := range g.some(t, 1+g.IntN(2)) {
-			s.Set = append(s.Set, sdk.SetItem{Column: c.name, Value: g.assigned(c)})
+			s.Set = append(s.Set, g.assignment(c))
 		}
 		if g.chance(30) {
 			s.Set, s.SetObject = nil, g.object(g.some(t, 1+g.IntN(2)))
@@ -140,6 +140,14 @@ func (g *generator) some(t *table, n int) []column {
 	}
 	g.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	return list[:min(n, len(list))]
+}
+
+// assignment sets a column, seldom to its default.
+func (g *generator) assignment(c column) sdk.SetItem {
+	if g.capabilities.Defaults && g.chance(10) {
+		return sdk.SetItem{Column: c.name, Default: true}
+	}
+	return sdk.SetItem{Column: c.name, Value: g.assigned(c)}
 }
 
 // assigned is a value for a column, with the hint that JSON would give it.
@@ -231,7 +239,7 @@ func (g *generator) onConflict(t *table) *sdk.OnConflict {
 	}
 	if c.Update && g.chance(30) {
 		for _, column := range g.some(t, 1) {
-			c.Set = append(c.Set, sdk.SetItem{Column: column.name, Value: g.assigned(column)})
+			c.Set = append(c.Set, g.assignment(column))
 		}
 	} else if c.Update && g.chance(20) {
 		c.SetObject = g.object(g.some(t, 1))

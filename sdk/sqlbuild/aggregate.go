@@ -61,6 +61,9 @@ func (b *builder) aggregate(item *sdk.Item) {
 		}
 	}
 	cast, after := b.cast(item.Cast), b.cast(item.CastAfter)
+	if b.d.sqlite && o.class == ClassJSON && len(o.path) > 0 && cast.postgres == "" && item.Aggregate != "count" {
+		o.byValue, o.class = true, ClassOther
+	}
 	b.output(true)
 	value := castType{class: ClassNumber} // what the aggregate makes
 	wrap, end := "", ""

@@ -2,6 +2,7 @@ package sqlbuild
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -121,6 +122,9 @@ func TestBuild(t *testing.T) {
 		{"update by items", sdk.Statement{Verb: sdk.Update, Set: []sdk.SetItem{{Column: "name", Value: null}, {Column: "price", Value: num("2")}}, AllowAll: true},
 			`UPDATE "public"."items" SET "name" = $1, "price" = $2`,
 			`UPDATE "public"."items" SET "name" = ?1, "price" = ?2`},
+		{"update to defaults", sdk.Statement{Verb: sdk.Update, Set: []sdk.SetItem{{Column: "name", Default: true}, {Column: "done", Default: true}}, AllowAll: true},
+			`UPDATE "public"."items" SET "name" = DEFAULT, "done" = DEFAULT`,
+			`UPDATE "public"."items" SET "name" = NULL, "done" = (false)`},
 		{"limited delete", sdk.Statement{Verb: sdk.Delete, Filter: where("done", sdk.Is, str("false")), Limit: n(1), Order: []sdk.Order{{Column: sdk.Column{Name: "id"}}}},
 			`DELETE FROM "public"."items" WHERE ("items"."id") IN (SELECT "items"."id" FROM "public"."items" WHERE "items"."done" IS FALSE ORDER BY "items"."id" LIMIT 1)`,
 			`DELETE FROM "public"."items" WHERE ("items"."id") IN (SELECT "items"."id" FROM "public"."items" WHERE "items"."done" IS FALSE ORDER BY "items"."id" LIMIT 1)`},
@@ -249,6 +253,24 @@ func TestRefused(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestTooManyValues(t *testing.T) {
+	for d, most := range map[*Dialect]int{Postgres: 65535, SQLite: 32766} {
+		either := sdk.Filter{Kind: sdk.FilterOr, Children: slices.Repeat([]sdk.Filter{*where("id", sdk.Eq, num("1"))}, most)}
+		s := selectID(&either)
+		if _, err := build(d, &s, items()); err != nil {
+			t.Errorf("%s: %v", d.name, err)
+		}
+		either.Children = append(either.Children, either.Children[0])
+		if _, err := build(d, &s, items()); sdk.AsError(err) == nil || sdk.AsError(err).Reason != "too_many_values" {
+			t.Errorf("%s: one more: %v", d.name, err)
+		}
+	}
+	s := selectID(where("id", sdk.In, slices.Repeat([]sdk.Value{num("1")}, 100_000)...))
+	if q, err := build(Postgres, &s, items()); err != nil || len(q.Args) != 1 {
+		t.Error(err)
 	}
 }
 

@@ -95,6 +95,7 @@ type Returns struct {
 	One     bool // a Set that is declared to hold at most one (ROWS 1)
 	Void    bool
 	Columns []Column // of rows; empty: Value
+	OneOut  bool     // Columns is the one OUT parameter, whose value is returned instead of a row
 	Value   Column   // of a scalar; its name is the function's
 	Table   *Table   // whose rows are returned; nil: not those of a table
 	Unknown bool     // record: the columns are not known beforehand

@@ -16,6 +16,9 @@ type operand struct {
 	// class and typ are those of the value that the path leads to.
 	class Class
 	typ   string
+	// byValue says that SQLite reads what is at path as a number if it is one, or as a
+	// text, and not as the JSON that it is written as.
+	byValue bool
 }
 
 // column writes a column qualified by its table: ORDER BY must not find an alias of the

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -132,25 +131,31 @@ func (b *builder) csvColumns(r *csvReader, rows *sdk.Rowset) (columns []*Column,
 		b.invalidCSV(1, "there is no header with the names of the columns")
 		return
 	}
-	names := make([]string, len(header))
+	names, places := make([]string, len(header)), make(map[string]int, len(header))
 	for i := range header {
 		names[i] = string(header[i].text)
-		if slices.Contains(names[:i], names[i]) {
+		if _, twice := places[names[i]]; twice {
 			b.invalidCSV(r.line, "the header has the column "+strconv.Quote(names[i])+" twice")
 			return
 		}
+		places[names[i]] = i
 	}
 	chosen := rows.Columns
 	if len(chosen) == 0 {
 		chosen = names
 	}
 	for _, name := range chosen {
-		c, field := b.find(name), slices.Index(names, name)
+		c := b.find(name)
 		if c == nil {
 			return
 		}
-		if field < 0 && rows.MissingDefault {
+		field, there := places[name]
+		switch {
+		case there:
+		case rows.MissingDefault:
 			continue
+		default:
+			field = -1
 		}
 		columns, fields = append(columns, c), append(fields, field)
 	}

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/csv"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -78,6 +80,39 @@ func TestInvalidCSV(t *testing.T) {
 }
 
 // FuzzCSV holds the reader to encoding/csv, which turns a CRLF in quotes into LF.
+// Names that a caller makes up cost no more than linear time.
+func TestManyNames(t *testing.T) {
+	const count = 100_000
+	var header, object strings.Builder
+	for i := range count {
+		fmt.Fprintf(&header, "parameter_%d,", i)
+		fmt.Fprintf(&object, `,"parameter_%d":1`, i)
+	}
+	c := catalogueOf(items())
+	for i := range 5 {
+		f := &Function{Schema: "public", Name: "f"}
+		for j := range 5 {
+			f.Params = append(f.Params, Param{Name: fmt.Sprintf("parameter_%d_%d", i, j), Type: "int"})
+		}
+		k := sdk.Table{Schema: "public", Name: "f"}
+		c.Functions = map[sdk.Table][]*Function{k: append(c.Functions[k], f)}
+	}
+	for name, s := range map[string]sdk.Statement{
+		"header":    {Verb: sdk.Insert, Table: sdk.Table{Name: "items"}, Rows: sdk.Rowset{Format: sdk.RowsCSV, Payload: []byte(header.String() + "z\n1\n")}},
+		"arguments": jsonCall("f", "{"+object.String()[1:]+"}"),
+	} {
+		began := time.Now()
+		_, err := Postgres.Build(c, &s, &sdk.ResultOptions{})
+		e := sdk.AsError(err)
+		if e == nil || e.Kind == sdk.Internal || len(e.Message) > 1000 || len(e.Details) > 2000 {
+			t.Errorf("%s: a message of %d bytes and details of %d: %.100v", name, len(e.Message), len(e.Details), err)
+		}
+		if took := time.Since(began); took > 5*time.Second { // it takes milliseconds
+			t.Errorf("%s: %s for %d names", name, took, count)
+		}
+	}
+}
+
 func FuzzCSV(f *testing.F) {
 	for _, s := range []string{"", "a,b\r\n1,2\r\n", "a\n\"x\"\"\n\ny\"\n", "\"a\"b", "a\"", "\"", "\"a\"\r", "\r\n\r", ",\n,", "\r\r\n", "a,\"b\r\nc\"\r\n", "NULL,\"NULL\""} {
 		f.Add([]byte(s))

@@ -42,7 +42,7 @@ func (d *Dialect) call(c *Catalogue, s *sdk.Statement, o *sdk.ResultOptions) (*Q
 	if !f.Returns.Void {
 		b.features(q)
 	}
-	if b.err != nil {
+	if b.checkArguments(); b.err != nil {
 		return nil, b.err
 	}
 	q.Text, q.Args = b.text.String(), b.args
@@ -52,6 +52,7 @@ func (d *Dialect) call(c *Catalogue, s *sdk.Statement, o *sdk.ResultOptions) (*Q
 // arguments are the arguments of a call on their way into text.
 type arguments struct {
 	names  []string // of those given, each once
+	places map[string]int
 	values []argument
 	body   []byte // for a single unnamed parameter
 	typ    string // body's media type
@@ -108,13 +109,23 @@ func mediaType(s string) string {
 }
 
 func (a *arguments) add(name string, v argument) {
-	i := slices.Index(a.names, name)
-	if i < 0 {
+	i, given := a.places[name]
+	if !given {
+		if a.places == nil {
+			a.places = map[string]int{}
+		}
+		a.places[name] = len(a.names)
 		a.names, a.values = append(a.names, name), append(a.values, v)
 		return
 	}
 	v.texts = append(a.values[i].texts, v.texts...)
 	a.values[i] = v
+}
+
+// has reports whether an argument is given by name.
+func (a *arguments) has(name string) bool {
+	_, given := a.places[name]
+	return given
 }
 
 // overload chooses among the functions of a name, along the path the first schema that
@@ -158,7 +169,7 @@ func (a *arguments) fitNamed(f *Function) bool {
 	for i := range f.Params {
 		p := &f.Params[i]
 		switch {
-		case p.Name != "" && slices.Contains(a.names, p.Name):
+		case p.Name != "" && a.has(p.Name):
 			found++
 		case !p.Optional && (!p.Variadic || p.Name == ""):
 			return false
@@ -230,7 +241,7 @@ func (b *builder) undefinedFunction(call *sdk.FunctionCall, schemas []string, a 
 	switch {
 	case len(overloads) > 0:
 		e.Message = fmt.Sprintf("function %q cannot be called %s", call.Name, a.String())
-		e.Hint = "call it as " + nearestOverload(overloads, a.names).signature()
+		e.Hint = "call it as " + nearestOverload(overloads, &a).signature()
 	default:
 		if hint := NearestName(call.Name, near); hint != "" {
 			e.Hint = fmt.Sprintf("did you mean %q?", hint)
@@ -241,7 +252,7 @@ func (b *builder) undefinedFunction(call *sdk.FunctionCall, schemas []string, a 
 		Function  string   `json:"function"`
 		Arguments []string `json:"arguments"`
 		Overloads []string `json:"overloads"`
-	}{call.Schema, call.Name, append([]string{}, a.names...), signatures(overloads)})
+	}{call.Schema, call.Name, append([]string{}, a.names[:min(len(a.names), maxNamed)]...), signatures(overloads)})
 	return e
 }
 
@@ -249,7 +260,11 @@ func (b *builder) undefinedFunction(call *sdk.FunctionCall, schemas []string, a 
 func (a *arguments) String() string {
 	switch {
 	case len(a.names) > 0:
-		return "with the arguments " + strings.Join(a.names, ", ")
+		names := "with the arguments " + strings.Join(a.names[:min(len(a.names), maxNamed)], ", ")
+		if more := len(a.names) - maxNamed; more > 0 {
+			names += fmt.Sprintf(" and %d more", more)
+		}
+		return names
 	case a.typ == "" || a.typ == "application/json" && first(a.body) == '{':
 		return "without arguments"
 	default:
@@ -257,16 +272,23 @@ func (a *arguments) String() string {
 	}
 }
 
-// nearestOverload returns the function whose parameters differ the least from the names.
-func nearestOverload(overloads []*Function, names []string) *Function {
+// Of a caller's many arguments errors name the first, and nobody slipped that often.
+const (
+	maxNamed = 20
+	maxNear  = 100
+)
+
+// nearestOverload returns the function whose parameters differ the least from the
+// arguments' names.
+func nearestOverload(overloads []*Function, a *arguments) *Function {
 	best, bound := overloads[0], -1
 	for _, f := range overloads {
-		distance := 2 * len(names)
+		distance := 2 * len(a.names)
 		for i := range f.Params {
 			switch p := &f.Params[i]; {
-			case slices.Contains(names, p.Name):
+			case a.has(p.Name):
 				distance -= 2
-			case NearestName(p.Name, names) != "": // a slip of the finger
+			case len(a.names) <= maxNear && NearestName(p.Name, a.names) != "": // a slip of the finger
 				distance--
 			case !p.Optional && !p.Variadic:
 				distance += 2
@@ -317,7 +339,7 @@ func (b *builder) called(q *Query, f *Function, s *sdk.Statement, a arguments) {
 		return
 	}
 	l.from = func() { b.result(f, a) }
-	if q.Shape == sdk.ShapeObject && len(t.Columns) > 1 {
+	if q.Shape == sdk.ShapeObject && !f.Returns.OneOut {
 		b.scope.row = b.rowOf(t, f.Name)
 		l.from = func() { b.oneRow(f, a) }
 	}
@@ -384,8 +406,8 @@ func (b *builder) invoke(f *Function, a arguments) {
 	n := 0
 	for i := range f.Params {
 		p := &f.Params[i]
-		given := slices.Index(a.names, p.Name)
-		if given < 0 && (p.Optional || !p.Variadic) {
+		given, there := a.places[p.Name]
+		if !there && (p.Optional || !p.Variadic) {
 			continue
 		}
 		if n > 0 {
@@ -397,7 +419,7 @@ func (b *builder) invoke(f *Function, a arguments) {
 		}
 		b.quote(p.Name)
 		b.write(" => ")
-		if given < 0 { // a function cannot be called without its variadic parameter
+		if !there { // a function cannot be called without its variadic parameter
 			b.write("'{}'::")
 			b.write(p.Type)
 			continue

@@ -17,6 +17,8 @@ import (
 
 const functionsSQL = librarySQL + `;
 create type point2 as (x int, y int);
+create type single as (x int);
+create table lone (id int);
 create table calls (n int);
 create function add(a int, b int default 10) returns int language sql immutable as 'select a + b';
 create function nothing() returns int language sql immutable as 'select null::int';
@@ -26,6 +28,9 @@ create function evens(top int) returns setof int language sql immutable as 'sele
 create function pair() returns point2 language sql stable as 'select row(1, null)::point2';
 create function no_pair() returns point2 language sql stable as 'select null::point2';
 create function null_pair() returns point2 language sql stable as 'select row(null, null)::point2';
+create function no_single() returns single language sql stable as 'select null::single';
+create function null_single() returns single language sql stable as 'select row(null)::single';
+create function no_lone() returns lone language sql stable as 'select null::lone';
 create function outs(out a int, out b text) language plpgsql as 'begin insert into calls values (1); a := 1; b := ''x''; end';
 create function one_out(out a int) language sql stable as 'select 7';
 create function grid(n int) returns table (x int, y int) language sql stable as 'select a, b from generate_series(1, n) a, generate_series(1, n) b';
@@ -79,7 +84,11 @@ func functions() *Catalogue {
 	add("no_pair", Returns{Columns: point})
 	add("null_pair", Returns{Columns: point})
 	add("outs", Returns{Columns: []Column{number("a"), text("b")}}).Volatile = true
-	add("one_out", Returns{Columns: []Column{number("a")}})
+	add("one_out", Returns{Columns: []Column{number("a")}, OneOut: true})
+	add("no_single", Returns{Columns: []Column{number("x")}})
+	add("null_single", Returns{Columns: []Column{number("x")}})
+	lone := &Table{Schema: "public", Name: "lone", Columns: []Column{number("id")}}
+	add("no_lone", Returns{Table: lone, Columns: lone.Columns})
 	add("grid", Returns{Set: true, Columns: point}, param("n", "integer"))
 	add("author_of", Returns{Table: authors, Columns: authors.Columns}, param("title", "text"))
 	add("all_authors", Returns{Set: true, Table: authors, Columns: authors.Columns}).Volatile = true
@@ -160,6 +169,9 @@ func TestFunctionsOnPostgres(t *testing.T) {
 		{"composite", jsonCall("pair", `{}`), object, "x|y", "1|~"},
 		{"null composite", jsonCall("no_pair", `{}`), object, "x|y", ""},
 		{"composite of nulls", jsonCall("null_pair", `{}`), object, "x|y", "~|~"},
+		{"null composite of one column", jsonCall("no_single", `{}`), object, "x", ""},
+		{"composite of one null", jsonCall("null_single", `{}`), object, "x", "~"},
+		{"null row of a table of one column", jsonCall("no_lone", `{}`), object, "id", ""},
 		{"composite, a column", with(jsonCall("pair", `{}`), func(s *sdk.Statement) { s.Selection = columns("x") }), object, "x", "1"},
 		{"OUT parameters", jsonCall("outs", `{}`), object, "a|b", "1|x"},
 		{"one OUT parameter", jsonCall("one_out", `{}`), object, "a", "7"},

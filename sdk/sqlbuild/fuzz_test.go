@@ -100,16 +100,20 @@ func FuzzInjectionText(f *testing.F) {
 			return // the table could not exist, or has another alias beside it
 		}
 		known := map[string]bool{a: true, b: true, alias: true, schema: true, table: true}
-		for _, d := range []*Dialect{Postgres, SQLite} {
+		for kind, d := range map[string]*Dialect{"text": Postgres, "TEXT": SQLite, "": SQLite} {
+			class := ClassText
+			if kind == "" { // a column without a type
+				class = ClassOther
+			}
 			for _, hint := range []sdk.ValueHint{sdk.Untyped, sdk.String, sdk.Null} {
 				got := statements(a, b, alias, text, hint, sdk.Strict)
 				plain := statements("a", "b", plainAlias(alias), "1", hint, sdk.Strict)
 				for i := range got {
-					q, err := build(d, &got[i], fuzzTable(schema, table, a, b, ClassText, "text"))
+					q, err := build(d, &got[i], fuzzTable(schema, table, a, b, class, kind))
 					if err != nil {
 						continue // refused names
 					}
-					want, err := build(d, &plain[i], fuzzTable(plainAlias(schema), "t", "a", "b", ClassText, "text"))
+					want, err := build(d, &plain[i], fuzzTable(plainAlias(schema), "t", "a", "b", class, kind))
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -163,7 +167,7 @@ func FuzzLenient(f *testing.F) {
 				}
 				shape, names := tokens(q.Text)
 				for _, token := range shape {
-					if token == "broken" || token == ";" || token == "--" || token[0] == '\'' && !strings.Contains(`'\' 'null' 'text'`, token) {
+					if token == "broken" || token == ";" || token == "--" || token[0] == '\'' && !strings.Contains(`'\' 'null' 'text' 'integer' 'real'`, token) {
 						t.Fatalf("%q has no place in %s", token, q.Text)
 					}
 				}

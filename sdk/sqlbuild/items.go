@@ -239,6 +239,7 @@ func (b *builder) sortKey(ref *sdk.Column) {
 	if !ok {
 		return
 	}
+	o.byValue = true // 10 is more than 9
 	wrap, end := "", ""
 	switch {
 	case b.list().compared: // rows that are compared sort by what is in the list

@@ -73,6 +73,35 @@ func (b *builder) pathPostgres(o *operand) {
 // pathSQLite writes ("t"."c"->'$."key"[0]'), or an expression for the text of that value.
 // SQLite's ->> would make numbers of numbers.
 func (b *builder) pathSQLite(o *operand) {
+	switch {
+	case o.class == ClassText:
+		b.write("(CASE ")
+		b.jsonType(o)
+		b.write(" WHEN 'text' THEN ")
+		b.arrow(o, "->>")
+		b.write(" WHEN 'null' THEN NULL ELSE ")
+		b.arrow(o, "->")
+		b.write(" END)")
+	case o.byValue:
+		b.write("(")
+		b.arrow(o, "->>")
+		b.write(")")
+	default:
+		b.write("(")
+		b.arrow(o, "->")
+		b.write(")")
+	}
+}
+
+// jsonType writes the type of what is at an operand's path, for SQLite.
+func (b *builder) jsonType(o *operand) {
+	b.write("json_type(")
+	b.arrow(o, ",")
+	b.write(")")
+}
+
+// arrow writes an operand's column, an operator or a comma and its path, for SQLite.
+func (b *builder) arrow(o *operand, operator string) {
 	path := []byte{'$'}
 	for i := range o.path {
 		step := &o.path[i]
@@ -85,24 +114,9 @@ func (b *builder) pathSQLite(o *operand) {
 			path = append(strconv.AppendInt(append(path, '['), step.Index, 10), ']')
 		}
 	}
-	arrow := func(operator string) {
-		b.root(o)
-		b.write(operator)
-		b.literal(string(path))
-	}
-	if o.class != ClassText {
-		b.write("(")
-		arrow("->")
-		b.write(")")
-		return
-	}
-	b.write("(CASE json_type(")
-	arrow(",")
-	b.write(") WHEN 'text' THEN ")
-	arrow("->>")
-	b.write(" WHEN 'null' THEN NULL ELSE ")
-	arrow("->")
-	b.write(" END)")
+	b.root(o)
+	b.write(operator)
+	b.literal(string(path))
 }
 
 // literal writes a text as a literal of the statement.

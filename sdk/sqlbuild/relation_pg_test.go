@@ -133,6 +133,7 @@ func TestEmbedOnPostgres(t *testing.T) {
 		CREATE VIEW all_projects AS SELECT id, client_id AS customer FROM projects UNION ALL SELECT id, NULL FROM projects;
 		CREATE FUNCTION busy(users) RETURNS SETOF tasks LANGUAGE sql STABLE AS 'SELECT t.* FROM tasks t JOIN users_tasks u ON u.task_id = t.id WHERE u.user_id = $1.id AND t.hours > 5';
 		CREATE FUNCTION chief(users) RETURNS SETOF users LANGUAGE sql STABLE ROWS 1 AS 'SELECT * FROM users WHERE id = $1.boss_id';
+		CREATE FUNCTION team(users) RETURNS SETOF users LANGUAGE sql STABLE ROWS 1 AS 'SELECT * FROM users WHERE boss_id = $1.id ORDER BY id';
 		CREATE FUNCTION first_task(users) RETURNS tasks LANGUAGE sql STABLE AS 'SELECT t.* FROM tasks t JOIN users_tasks u ON u.task_id = t.id WHERE u.user_id = $1.id AND t.hours > 0 ORDER BY t.id LIMIT 1';
 		CREATE FUNCTION shout(users) RETURNS text LANGUAGE sql STABLE AS 'SELECT upper($1.name)';
 		CREATE FUNCTION size(all_projects) RETURNS integer LANGUAGE sql STABLE AS 'SELECT 10 * $1.id';`)
@@ -141,6 +142,7 @@ func TestEmbedOnPostgres(t *testing.T) {
 	users.Computed = []*Function{
 		{Schema: "public", Name: "busy", Returns: Returns{Set: true, Table: tasks}},
 		{Schema: "public", Name: "chief", Returns: Returns{Set: true, One: true, Table: users}},
+		{Schema: "public", Name: "team", Returns: Returns{Set: true, One: true, Table: users}},
 		{Schema: "public", Name: "first_task", Returns: Returns{Table: tasks}},
 		{Schema: "public", Name: "shout", Returns: Returns{Value: Column{Name: "shout", Type: "text", Class: ClassText}}},
 	}
@@ -163,6 +165,8 @@ func TestEmbedOnPostgres(t *testing.T) {
 			`[{"id":1,"first_task":{"id":1}}]`},
 		{"computed spread and order", ordered(from("users", item("id"), spread(rel("chief", as("chief", item("shout")), rel("users", agg("count", ""))))), down(of("chief", "name")), down(asc("id"))),
 			`[{"id":1,"chief":null,"users":null},{"id":3,"chief":"ANN","users":[{"count":2}]},{"id":2,"chief":"ANN","users":[{"count":2}]}]`},
+		{"computed spread of more rows than declared", from("users", item("id"), spread(rel("team", as("member", item("id"))))),
+			`[{"id":1,"member":2},{"id":2,"member":null},{"id":3,"member":null}]`},
 		{"computed spread to many", filtered(from("users", item("id"), spread(rel("busy", as("task", item("id"))))), *where("id", sdk.Neq, num("2"))),
 			`[{"id":1,"task":[2]},{"id":3,"task":[]}]`},
 		{"null test of a computed one", filtered(from("users", item("id"), none(rel("busy"))), is("busy", "null")), `[{"id":3}]`},

@@ -140,7 +140,7 @@ func (b *builder) joinRow(r *related) {
 // can choose one of many.
 func (b *builder) subselected(r *related) bool {
 	q := r.item.Relation
-	return !b.d.sqlite && (q.Limit != nil || q.Offset != nil || !r.unique() && r.function == nil)
+	return !b.d.sqlite && (q.Limit != nil || q.Offset != nil || !r.unique() && (r.function == nil || r.function.Returns.Set))
 }
 
 // joinArrays joins the columns of a spread relation as arrays.

@@ -4,9 +4,11 @@
 // Unstable: unlike package sdk, this package may change from one minor version to the
 // next.
 //
-// Every value is a bound argument and every identifier is quoted; what the text of a
-// statement looks like depends on its shape only, so that prepared statements can be
-// cached by their text. What a database cannot do is refused as Unsupported.
+// Values are bound arguments and identifiers are quoted; what the text of a statement
+// looks like depends on its shape only, so that prepared statements can be cached by
+// their text. Literals are limits, which planners must see, and the steps of JSON paths,
+// which indexes are made of: keys are escaped. What a database cannot do is refused as
+// Unsupported.
 package sqlbuild
 
 import (
@@ -22,6 +24,7 @@ type Dialect struct {
 	name        string
 	sqlite      bool
 	placeholder byte // written before an argument's number
+	arguments   int  // how many a statement can have
 	// The database's own codes.
 	undefinedColumnCode, undefinedTableCode string
 }
@@ -32,8 +35,8 @@ type Dialect struct {
 // SQLite expects Null, Number (an integer in the range of int64, or a real), and text
 // for all other hints.
 var (
-	Postgres = &Dialect{name: "PostgreSQL", placeholder: '$', undefinedColumnCode: "42703", undefinedTableCode: "42P01"}
-	SQLite   = &Dialect{name: "SQLite", placeholder: '?', sqlite: true}
+	Postgres = &Dialect{name: "PostgreSQL", placeholder: '$', arguments: 65535, undefinedColumnCode: "42703", undefinedTableCode: "42P01"}
+	SQLite   = &Dialect{name: "SQLite", placeholder: '?', arguments: 32766, sqlite: true}
 )
 
 // Query is a built statement.
@@ -132,7 +135,7 @@ func (d *Dialect) Build(c *Catalogue, s *sdk.Statement, o *sdk.ResultOptions) (*
 	default:
 		b.unsupported("verb", "this verb")
 	}
-	if b.err != nil {
+	if b.checkArguments(); b.err != nil {
 		return nil, b.err
 	}
 	q.Text, q.Args, q.JSON = b.text.String(), b.args, b.scope.list.json
@@ -196,6 +199,15 @@ func (b *builder) invalid(reason, format string, args ...any) {
 
 func (b *builder) unsupported(what, text string) {
 	b.fail(sdk.E(sdk.Unsupported, "unsupported_"+what, text+" cannot be expressed on a "+b.d.name+" backend yet"))
+}
+
+// checkArguments refuses what the database would, or worse: a PostgreSQL that is sent too
+// many hangs up.
+func (b *builder) checkArguments() {
+	if len(b.args) > b.d.arguments {
+		b.fail(sdk.E(sdk.Invalid, "too_many_values", fmt.Sprintf("the statement has %d values, %s takes %d", len(b.args), b.d.name, b.d.arguments)).
+			WithHint("compare a column with many values by one in"))
+	}
 }
 
 func (b *builder) write(s string) { b.text.WriteString(s) }

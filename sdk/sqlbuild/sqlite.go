@@ -1,6 +1,7 @@
 package sqlbuild
 
 import (
+	"math"
 	"strconv"
 	"strings"
 
@@ -9,7 +10,7 @@ import (
 
 // compareSQLite writes column operator argument. A column's affinity makes '5' equal 5
 // and the other way round, so lenient and strict comparisons are the same but for the
-// letter case of uuids.
+// letter case of uuids and what is in JSON.
 func (b *builder) compareSQLite(c *comparison) {
 	if c.Quantifier == sdk.QuantifierNone {
 		b.oneSQLite(c, c.Values[0])
@@ -50,6 +51,18 @@ func (b *builder) oneSQLite(c *comparison, v sdk.Value) {
 		b.unsupported("operator", "the operator "+string(c.Operator))
 		return
 	}
+	switch c.Operator {
+	case sdk.Like, sdk.ILike:
+	default:
+		if c.inJSON() {
+			b.placeSQLite(c, operator, c.argument(v))
+			return
+		}
+		if c.typeless() {
+			b.typelessSQLite(c, operator, c.argument(v))
+			return
+		}
+	}
 	b.left(c, asColumn)
 	b.write(operator)
 	b.casted(c.valueCast, func() { b.bind(c.argument(v)) })
@@ -57,6 +70,95 @@ func (b *builder) oneSQLite(c *comparison, v sdk.Value) {
 	if c.ignoresCase(v) {
 		b.write(" COLLATE NOCASE")
 	}
+}
+
+// inJSON reports whether a place in JSON is compared with JSON: numbers by value, all
+// else as the texts that they are written as.
+func (c *comparison) inJSON() bool {
+	return c.class == ClassJSON && len(c.operand.path) > 0 && c.columnCast.sqlite == "" &&
+		(c.valueCast.sqlite == "" || c.valueCast.class == ClassJSON)
+}
+
+// typeless reports whether the column has no type, such as one that a view computes: no
+// affinity makes a number of a text there. Its numbers are compared with a number, its
+// texts with a text.
+func (c *comparison) typeless() bool { return c.typ == "" && c.valueCast.sqlite == "" }
+
+// placeSQLite compares a place in JSON with a value. JSON's null is below all else.
+func (b *builder) placeSQLite(c *comparison, operator string, v sdk.Value) {
+	number, text := b.twice(v)
+	value := c.operand
+	value.byValue = true
+	b.write("CASE WHEN " + number + " IS NOT NULL AND ")
+	b.jsonType(&c.operand)
+	b.write(" IN ('integer','real') THEN ")
+	b.reference(&value)
+	b.write(operator + "CAST(" + number + " AS NUMERIC)")
+	switch c.Operator {
+	case sdk.Gt, sdk.Gte, sdk.Lt, sdk.Lte:
+		b.write(" WHEN ")
+		b.jsonType(&c.operand)
+		b.write(" = 'null' THEN ''" + operator + text)
+	}
+	b.write(" ELSE ")
+	b.reference(&c.operand)
+	b.write(operator + text + " END")
+}
+
+// typelessSQLite compares a column without a type with a value. Equality is written so
+// that an index serves it.
+func (b *builder) typelessSQLite(c *comparison, operator string, v sdk.Value) {
+	number, text := b.twice(v)
+	switch c.Operator {
+	case sdk.Eq, sdk.Neq:
+		b.left(c, asColumn)
+		if c.Operator == sdk.Neq {
+			b.write(" NOT")
+		}
+		b.write(" IN (coalesce(CAST(" + number + " AS NUMERIC)," + text + ")," + text + ")")
+		return
+	}
+	b.write("CASE WHEN " + number + " IS NOT NULL AND typeof(")
+	b.left(c, asColumn)
+	b.write(") IN ('integer','real') THEN ")
+	b.left(c, asColumn)
+	b.write(operator + "CAST(" + number + " AS NUMERIC) ELSE ")
+	b.left(c, asColumn)
+	b.write(operator + text + " END")
+}
+
+// twice binds a value as the number that it is, or null, and as a text, and returns the
+// placeholders: the statement's text is the same for both.
+func (b *builder) twice(v sdk.Value) (number, text string) {
+	n := sdk.Value{Hint: sdk.Null}
+	switch v.Hint {
+	case sdk.Null, sdk.Bytes:
+	default:
+		if digits, ok := asNumber(v.Text); ok {
+			n = sdk.Value{Hint: sdk.String, Text: digits}
+		}
+		v.Hint = sdk.String
+	}
+	b.args = append(b.args, n, v)
+	return "?" + strconv.Itoa(len(b.args)-1), "?" + strconv.Itoa(len(b.args))
+}
+
+// asNumber is the number that a text says, as JSON has it and SQLite keeps it.
+func asNumber(text string) (string, bool) {
+	text = strings.TrimSpace(text)
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return strconv.FormatInt(n, 10), true
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	switch {
+	case !isNumber(text) || math.IsNaN(f) || err == nil && math.IsInf(f, 0): // by its name
+		return "", false
+	case math.IsInf(f, 1):
+		return "9e999", true
+	case math.IsInf(f, -1):
+		return "-9e999", true
+	}
+	return strconv.FormatFloat(f, 'g', -1, 64), true
 }
 
 // ignoresCase reports whether v is a uuid that is compared with uuids.
@@ -76,21 +178,45 @@ func (b *builder) inSQLite(c *comparison) {
 			list = append(list, ',')
 		}
 		ignoreCase = ignoreCase || c.ignoresCase(v)
-		switch v = c.argument(v); {
+		v = c.argument(v)
+		number, isNumber := "", false
+		if v.Hint != sdk.Null && (c.inJSON() || c.typeless()) {
+			number, isNumber = asNumber(v.Text)
+		}
+		switch {
 		case v.Hint == sdk.Null:
 			list = append(list, "null"...)
+		case isNumber:
+			list = append(list, number...)
+			if c.typeless() {
+				list = sdk.AppendString(append(list, ','), v.Text)
+			}
 		case v.Hint == sdk.Number && fitsInt64(v.Text):
 			list = append(list, v.Text...)
 		default:
 			list = sdk.AppendString(list, v.Text)
 		}
 	}
-	b.left(c, asColumn)
+	cast := c.valueCast
+	if c.inJSON() {
+		value := c.operand
+		value.byValue = true
+		b.write("CASE WHEN ")
+		b.jsonType(&c.operand)
+		b.write(" IN ('integer','real') THEN ")
+		b.reference(&value)
+		b.write(" ELSE ")
+		b.reference(&c.operand)
+		b.write(" END")
+		cast = castType{}
+	} else {
+		b.left(c, asColumn)
+	}
 	if ignoreCase {
 		b.write(" COLLATE NOCASE")
 	}
 	b.write(" IN (SELECT ")
-	b.casted(c.valueCast, func() { b.write("value") })
+	b.casted(cast, func() { b.write("value") })
 	b.write(" FROM json_each(")
 	b.bind(sdk.Value{Hint: sdk.JSON, Text: string(append(list, ']'))})
 	b.write("))")

@@ -119,11 +119,30 @@ func (b *builder) setItems(items []sdk.SetItem) {
 		}
 		b.quote(c.Name)
 		b.write(" = ")
-		if b.d.sqlite {
+		switch {
+		case items[i].Default:
+			b.setDefault(c)
+		case b.d.sqlite:
 			b.bind(setSQLite(items[i].Value, c))
-		} else {
+		default:
 			b.bind(setValue(items[i].Value, c))
 		}
+	}
+}
+
+// setDefault writes a column's default. SQLite does not know the word.
+func (b *builder) setDefault(c *Column) {
+	switch {
+	case !b.d.sqlite:
+		b.write("DEFAULT")
+	case c.Default != "":
+		b.write("(")
+		b.write(c.Default)
+		b.write(")")
+	case c.HasDefault:
+		b.unsupported("default", "setting a column to a number that the database chooses")
+	default:
+		b.write("NULL")
 	}
 }
 
