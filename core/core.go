@@ -64,7 +64,7 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		},
 		OnRetry: metrics.Retry,
 	})
-	g.metrics.MustRegister(&stateCollector{g}, &pluginCollector{g.host})
+	g.metrics.MustRegister(&stateCollector{g}, &pluginCollector{found: g.host.Metrics, log: o.Logger.Named("metrics")})
 	api := httpapi.New(httpapi.Options{
 		Execute: gateway.New(g.registry, c.Gateway.DefaultClient, metrics).Execute,
 		Version: o.Version,

@@ -2,15 +2,19 @@ package core
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
 
 	"github.com/athena-gateway/athena/core/httpapi"
-	"github.com/athena-gateway/athena/core/pluginhost"
 	"github.com/athena-gateway/athena/sdk"
 )
 
@@ -82,8 +86,21 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// pluginCollector shows what the plugins' instances tell of themselves.
-type pluginCollector struct{ host *pluginhost.Host }
+// own are how the names of the gateway's own metrics begin.
+var own = []string{"athena_http_", "athena_admin_", "athena_gateway_", "athena_client_", "athena_plugin_"}
+
+func isOwn(name string) bool {
+	return slices.ContainsFunc(own, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
+
+// pluginCollector shows what the plugins' instances tell of themselves. A metric that
+// contradicts another of its name, or cannot be one, is left out, as it would spoil the
+// whole scrape; the log says so once.
+type pluginCollector struct {
+	found func(context.Context) map[string]map[string][]sdk.Metric // by plugin and client
+	log   hclog.Logger
+	told  sync.Map // names that the log has
+}
 
 // collectTimeout bounds how long a scrape waits for a plugin.
 const collectTimeout = time.Second
@@ -91,22 +108,30 @@ const collectTimeout = time.Second
 // Describe names nothing: what there is depends on the plugins.
 func (c *pluginCollector) Describe(chan<- *prometheus.Desc) {}
 
-// Collect makes it a prometheus.Collector.
+// Collect makes it a prometheus.Collector. Where two contradict each other the first by
+// the names of plugin and client is shown.
 func (c *pluginCollector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)
 	defer cancel()
-	showMetrics(c.host.Metrics(ctx), ch)
-}
-
-// showMetrics shows metrics by plugin and client. One that contradicts another of its name,
-// or cannot be one, is left out: it would spoil the whole scrape.
-func showMetrics(found map[string]map[string][]sdk.Metric, ch chan<- prometheus.Metric) {
-	for plugin, instances := range found {
-		shapes, seen := map[string]string{}, map[string]bool{}
-		for client, metrics := range instances {
-			for _, m := range metrics {
-				if shown, id, shape := instanceMetric(plugin, client, &m); shown != nil && !seen[id] && (shapes[m.Name] == "" || shapes[m.Name] == shape) {
-					shapes[m.Name], seen[id] = shape, true
+	found := c.found(ctx)
+	shapes, seen := map[string]string{}, map[string]bool{}
+	for _, plugin := range slices.Sorted(maps.Keys(found)) {
+		for _, client := range slices.Sorted(maps.Keys(found[plugin])) {
+			for _, m := range found[plugin][client] {
+				name := "athena_" + strings.ReplaceAll(plugin, "-", "_") + "_" + m.Name
+				shown, id, shape, err := instanceMetric(name, client, &m)
+				if err == nil && shapes[name] != "" && shapes[name] != shape {
+					err = errors.New("another of its name has other labels, another help or another type")
+				}
+				if err != nil {
+					if _, told := c.told.LoadOrStore(name, true); !told {
+						c.log.Warn("a metric is left out", "metric", name, "plugin", plugin, "client", client, "error", err)
+					}
+					continue
+				}
+				shapes[name] = shape
+				if !seen[id] { // two, for a moment, while a client is opened anew
+					seen[id] = true
 					ch <- shown
 				}
 			}
@@ -116,21 +141,26 @@ func showMetrics(found map[string]map[string][]sdk.Metric, ch chan<- prometheus.
 
 // instanceMetric makes a metric of what an instance tells. id is its name and labels, shape
 // what all of its name have in common.
-func instanceMetric(plugin, client string, m *sdk.Metric) (shown prometheus.Metric, id, shape string) {
+func instanceMetric(name, client string, m *sdk.Metric) (shown prometheus.Metric, id, shape string, err error) {
 	names, values := []string{"client"}, []string{client}
 	for _, label := range m.Labels {
 		names, values = append(names, label.Name), append(values, label.Value)
+		if !model.LegacyValidation.IsValidLabelName(label.Name) {
+			return nil, "", "", fmt.Errorf("%q is no name for a label", label.Name)
+		}
+	}
+	switch {
+	case !model.LegacyValidation.IsValidMetricName(name):
+		return nil, "", "", errors.New("it is no name for a metric")
+	case isOwn(name):
+		return nil, "", "", errors.New("names that begin so are the gateway's own")
 	}
 	kind := prometheus.GaugeValue
 	if m.Counter {
 		kind = prometheus.CounterValue
 	}
-	name := "athena_" + strings.ReplaceAll(plugin, "-", "_") + "_" + m.Name
-	shown, err := prometheus.NewConstMetric(prometheus.NewDesc(name, m.Help, names, nil), kind, m.Value, values...)
-	if err != nil {
-		return nil, "", ""
-	}
-	return shown, fmt.Sprintf("%q%q", m.Name, values), fmt.Sprintf("%q%q%t", names, m.Help, m.Counter)
+	shown, err = prometheus.NewConstMetric(prometheus.NewDesc(name, m.Help, names, nil), kind, m.Value, values...)
+	return shown, fmt.Sprintf("%q%q", name, values), fmt.Sprintf("%q%q%t", names, m.Help, m.Counter), err
 }
 
 func bit(b bool) float64 {

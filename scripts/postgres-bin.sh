@@ -13,7 +13,8 @@ name=PostgreSQL${version:+ $version}
 
 installed() { # prints the folder of the newest binaries of the version
 	local dir
-	for dir in $(ls -d "/usr/lib/postgresql/${version:-*}/bin" "/usr/pgsql-${version:-*}/bin" "/opt/homebrew/opt/postgresql@${version:-*}/bin" 2>/dev/null | sort -rV) \
+	# shellcheck disable=SC2086 # the asterisk is a pattern
+	for dir in $(ls -d /usr/lib/postgresql/${version:-*}/bin /usr/pgsql-${version:-*}/bin /opt/homebrew/opt/postgresql@${version:-*}/bin 2>/dev/null | sort -rV) \
 		"$(pg_config --bindir 2>/dev/null)" "$(dirname "$(command -v initdb)" 2>/dev/null)"; do
 		[ -x "$dir/initdb" ] && [ -x "$dir/postgres" ] || continue
 		[ -z "$version" ] || [[ $("$dir/postgres" --version) =~ \)\ $version[.\ ] ]] || continue

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -19,8 +20,8 @@ type secretSet struct {
 // text apart and are no secrets.
 const minSecret = 4
 
-// add learns the values of a config's secret keys, and the passwords in those that are
-// URLs.
+// add learns the texts of a config's secret keys, and the passwords in those that are URLs
+// or connection strings.
 func (s *secretSet) add(config []byte, keys []string) {
 	var values map[string]any
 	if json.Unmarshal(config, &values) != nil {
@@ -28,9 +29,7 @@ func (s *secretSet) add(config []byte, keys []string) {
 	}
 	var found []string
 	for _, key := range keys {
-		if text, ok := values[key].(string); ok {
-			found = append(found, secretsIn(text)...)
-		}
+		found = secretsOf(values[key], found)
 	}
 	for {
 		old := s.list.Load()
@@ -56,16 +55,55 @@ func (s *secretSet) add(config []byte, keys []string) {
 	s.replacer.Store(strings.NewReplacer(pairs...))
 }
 
-// secretsIn lists the forms in which a secret may show: itself, and of a URL its
-// password, plain and escaped.
-func secretsIn(text string) []string {
-	found := []string{text}
-	u, err := url.Parse(text)
-	if err != nil || u.User == nil {
-		return found
+// secretsOf appends the forms of all texts of a JSON value.
+func secretsOf(value any, found []string) []string {
+	switch v := value.(type) {
+	case string:
+		found = append(found, secretsIn(v)...)
+	case []any:
+		for _, inner := range v {
+			found = secretsOf(inner, found)
+		}
+	case map[string]any:
+		for _, inner := range v {
+			found = secretsOf(inner, found)
+		}
 	}
-	if password, ok := u.User.Password(); ok {
-		found = append(found, password, url.QueryEscape(password), url.PathEscape(password))
+	return found
+}
+
+// namedPassword is a password in a text such as "host=db password='x y'" or "?password=x".
+var namedPassword = regexp.MustCompile(`(?i)(?:password|passwd|pwd|passphrase|token|secret|api_?key)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|([^\s&;']+))`)
+
+// secretsIn lists the forms in which a secret may show: itself, and of a URL or connection
+// string its passwords, each plain and as JSON and URLs escape it.
+func secretsIn(text string) []string {
+	found := forms(text)
+	if u, err := url.Parse(text); err == nil && u.User != nil {
+		if password, ok := u.User.Password(); ok {
+			found = append(found, forms(password)...)
+		}
+	}
+	for _, match := range namedPassword.FindAllStringSubmatch(text, -1) {
+		password := match[1] + match[2] // one of them is empty
+		found = append(found, forms(password)...)
+		if plain, err := url.QueryUnescape(password); err == nil {
+			found = append(found, forms(plain)...)
+		}
+	}
+	return found
+}
+
+func forms(secret string) []string {
+	found := []string{secret, url.QueryEscape(secret), url.PathEscape(secret)}
+	var quoted strings.Builder
+	encoder := json.NewEncoder(&quoted)
+	for _, html := range []bool{true, false} {
+		quoted.Reset()
+		encoder.SetEscapeHTML(html)
+		if encoder.Encode(secret) == nil {
+			found = append(found, strings.Trim(quoted.String(), "\n")[1:quoted.Len()-2])
+		}
 	}
 	return found
 }

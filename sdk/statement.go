@@ -411,7 +411,7 @@ type Call struct {
 	ID         uint64 // set by Remote; Cancel names it
 	Instance   string
 	Generation uint64
-	Deadline   time.Time // for the Head; zero: none
+	Deadline   time.Time // for the Head; zero: none. A call that comes later is not executed
 	Trace      string    // W3C traceparent
 
 	Session     Session

@@ -33,12 +33,13 @@ func newPluginVerify() *cobra.Command {
 		Long: "Run the conformance checks over a plugin, in whatever language it is written, and print a line for\n" +
 			"each: ok, FAIL, or -- for what the plugin does not declare and so need not do. Without --dialect the\n" +
 			"checks that make tables are left out. With it the config must open a database in which whatever is\n" +
-			"called athena_ and something may be dropped and made again.\n\n" +
+			"called athena_ and something may be dropped and made again. The group protocol is what every plugin\n" +
+			"must pass, whatever its backend can do.\n\n" +
 			"The plugin runs with this process's environment. Exit code 1: a check failed.",
 		Example: "  athena plugin verify ./moons\n" +
 			"  athena plugin verify bin/plugins/sqlite --config '{\"path\": \"/tmp/check.db\"}' --dialect sqlite\n" +
 			"  athena plugin verify ./mine --config @config.json --dialect mysql.json --run errors,transactions\n" +
-			"  athena plugin verify ./moons --json --junit report.xml",
+			"  athena plugin verify ./moons --run protocol --json --junit report.xml",
 		Args: oneArg("executable"),
 		RunE: func(cmd *cobra.Command, args []string) error { return verifyPlugin(cmd, args[0], &f) },
 	}

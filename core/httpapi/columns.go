@@ -7,27 +7,35 @@ import (
 	"github.com/athena-gateway/athena/sdk"
 )
 
-// parseColumns reads a projection such as
+// maxColumns bounds the columns of one request; no database has tables that wide.
+const maxColumns = 4096
+
+// columnReader reads projections such as
 //
 //	id, total, email as mail, buyer:customer_id(id, name), items!order_id(*)
 //
 // where what stands before parentheses is a related table, a foreign key or one of its
 // columns, with a hint behind "!" which of several relations is meant. No items means all
 // columns.
-func parseColumns(list string, items []sdk.Item) ([]sdk.Item, error) {
-	return columnList{text: list}.parse(items, 1)
+type columnReader struct{ found int } // columns, those of related tables included
+
+// read appends the items of a list.
+func (c *columnReader) read(items []sdk.Item, list string) ([]sdk.Item, error) {
+	return c.level(items, list, 1)
 }
 
-// columnList is a projection's text, between the parentheses of a relation or whole.
-type columnList struct{ text string }
-
-// parse appends the list's items. depth counts from 1.
-func (l columnList) parse(items []sdk.Item, depth int) ([]sdk.Item, error) {
+// level reads what stands between the parentheses of a relation, or the whole list. depth
+// counts from 1.
+func (c *columnReader) level(items []sdk.Item, list string, depth int) ([]sdk.Item, error) {
 	if depth > sdk.MaxFilterDepth {
 		return nil, invalid("invalid_columns", "columns: relations nest deeper than %d levels", sdk.MaxFilterDepth)
 	}
-	items = slices.Grow(items, strings.Count(l.text, ",")+1)
-	for rest, more := l.text, true; more; {
+	own, _, _ := strings.Cut(list, "(") // what follows may be of other levels
+	items = slices.Grow(items, min(strings.Count(own, ",")+1, maxColumns))
+	for rest, more := list, true; more; {
+		if c.found++; c.found > maxColumns {
+			return nil, invalid("too_many_columns", "columns names more than %d columns", maxColumns)
+		}
 		entry, inner, after, err := cutEntry(rest)
 		if err != nil {
 			return nil, err
@@ -36,7 +44,7 @@ func (l columnList) parse(items []sdk.Item, depth int) ([]sdk.Item, error) {
 		if inner == nil {
 			item, err = parseColumn(entry)
 		} else {
-			item, err = parseRelation(entry, *inner, depth)
+			item, err = c.relation(entry, *inner, depth)
 		}
 		if err != nil {
 			return nil, err
@@ -93,17 +101,17 @@ func parseColumn(entry string) (sdk.Item, error) {
 	name, alias, ok := cutAlias(entry)
 	switch {
 	case !ok:
-		return sdk.Item{}, invalid("invalid_columns", "columns: %q is not a column; casts are not supported here", strings.TrimSpace(entry))
+		return sdk.Item{}, invalid("invalid_columns", "columns: %s is not a column; casts are not supported here", quote(strings.TrimSpace(entry)))
 	case name == "" || strings.ContainsAny(name+alias, "\x00:"):
-		return sdk.Item{}, invalid("invalid_columns", "columns: %q is not a column", strings.TrimSpace(entry))
+		return sdk.Item{}, invalid("invalid_columns", "columns: %s is not a column", quote(strings.TrimSpace(entry)))
 	case name == "*" && alias == "":
 		return sdk.Item{Kind: sdk.ItemStar}, nil
 	}
 	return sdk.Item{Column: sdk.Column{Name: name}, Alias: alias}, nil
 }
 
-// parseRelation reads alias:schema.target!hint and the columns that it holds.
-func parseRelation(entry, inner string, depth int) (sdk.Item, error) {
+// relation reads alias:schema.target!hint and the columns that it holds.
+func (c *columnReader) relation(entry, inner string, depth int) (sdk.Item, error) {
 	target, alias, ok := cutAlias(entry)
 	target, hint, _ := strings.Cut(target, "!")
 	schema, name, qualified := strings.Cut(target, ".")
@@ -111,17 +119,19 @@ func parseRelation(entry, inner string, depth int) (sdk.Item, error) {
 		schema, name = "", target
 	}
 	if !ok || name == "" || qualified && schema == "" || strings.ContainsAny(schema+name+hint+alias, "\x00:!.*") {
-		return sdk.Item{}, invalid("invalid_columns", "columns: %q is no relation", strings.TrimSpace(entry)+"(…)")
+		return sdk.Item{}, invalid("invalid_columns", "columns: %s is no relation", quote(strings.TrimSpace(entry)+"(…)"))
 	}
-	relation := &sdk.Relation{Target: name, Schema: schema, Hint: hint}
+	relation := &sdk.Relation{Target: name, Hint: hint}
 	if strings.TrimSpace(inner) == "" {
-		return sdk.Item{}, invalid("invalid_columns", "columns: the relation %q names no columns", name).WithHint("write " + name + "(*) for all of them")
+		return sdk.Item{}, invalid("invalid_columns", "columns: the relation %s names no columns", quote(name)).WithHint("write " + clip(name) + "(*) for all of them")
 	}
-	items, err := columnList{text: inner}.parse(nil, depth+1)
+	items, err := c.level(nil, inner, depth+1)
 	if err != nil {
 		return sdk.Item{}, err
 	}
-	relation.Selection = selection(items, sdk.Table{Schema: schema, Name: name})
+	table := sdk.Table{Schema: schema, Name: name}
+	relation.Selection = selection(items, &table)
+	relation.Schema = table.Schema
 	return sdk.Item{Kind: sdk.ItemRelation, Alias: alias, Relation: relation}, nil
 }
 
@@ -144,40 +154,50 @@ func cutAs(s string) (column, alias string, ok bool) {
 	if !strings.ContainsAny(s, " \t\r\n") {
 		return "", "", false
 	}
-	words := strings.Fields(s)
-	if len(words) != 3 || !strings.EqualFold(words[1], "as") {
-		return "", "", false
+	var words [3]string
+	n := 0
+	for word := range strings.FieldsSeq(s) {
+		if n == len(words) {
+			return "", "", false
+		}
+		words[n] = word
+		n++
 	}
-	return words[0], words[2], true
+	return words[0], words[2], n == len(words) && strings.EqualFold(words[1], "as")
 }
 
 // around quotes the word at i of a list.
 func around(list string, i int) string {
 	start := strings.LastIndexByte(list[:i], ',') + 1
-	return `"` + strings.TrimSpace(list[start:i]) + `(…)"`
+	return `"` + clip(strings.TrimSpace(list[start:i])) + `(…)"`
 }
 
-// selection is the tree of items, none for a lone star. A column that is qualified by
-// the table itself is that column.
-func selection(items []sdk.Item, table sdk.Table) sdk.Selection {
+// selection is the tree of items, none for a lone star.
+func selection(items []sdk.Item, table *sdk.Table) sdk.Selection {
 	if len(items) == 1 && items[0].Kind == sdk.ItemStar {
 		return sdk.Selection{}
 	}
 	for i := range items {
-		if items[i].Kind != sdk.ItemColumn {
-			continue
+		if items[i].Kind == sdk.ItemColumn {
+			items[i].Column.Name = unqualified(items[i].Column.Name, table)
 		}
-		items[i].Column.Name = unqualified(items[i].Column.Name, table)
 	}
 	return sdk.Selection{Items: items}
 }
 
-func unqualified(column string, table sdk.Table) string {
-	if strings.IndexByte(column, '.') < 0 {
+// unqualified is a column's name without the table's before it. A schema before that is
+// the table's own, if the table has none yet.
+func unqualified(column string, table *sdk.Table) string {
+	first, rest, qualified := strings.Cut(column, ".")
+	if !qualified {
 		return column
 	}
-	if table.Schema != "" {
-		column = strings.TrimPrefix(column, table.Schema+"."+table.Name+".")
+	if name, ok := strings.CutPrefix(rest, table.Name+"."); ok && first != "" && (table.Schema == "" || table.Schema == first) {
+		table.Schema = first
+		return name
 	}
-	return strings.TrimPrefix(column, table.Name+".")
+	if first == table.Name {
+		return rest
+	}
+	return column
 }

@@ -24,6 +24,19 @@ const operatorNames = "eq, neq, gt, gte, lt, lte, like, ilike, is, in, contains,
 var casts = map[string]bool{"text": true, "uuid": true, "int": true, "integer": true, "bigint": true, "boolean": true, "bool": true,
 	"numeric": true, "float": true, "double": true, "json": true, "jsonb": true, "date": true, "timestamp": true, "timestamptz": true}
 
+// maxTerms bounds the terms of one request. A short one takes a hundred times the memory
+// that it takes in the body.
+const maxTerms = 100_000
+
+// terms counts comparisons, what joins them, and the values of their lists.
+type terms int
+
+// more counts another one and reports whether there is room for it.
+func (n *terms) more() bool {
+	*n++
+	return *n <= maxTerms
+}
+
 // condition is one entry of conditions. The members with an eq_ in front are an older
 // spelling, which the other one overrides.
 type condition struct {
@@ -38,7 +51,7 @@ func (p *payload) readConditions(r *reader) {
 	if !r.wants("conditions", '[', "an array of conditions") {
 		return
 	}
-	p.filters, p.byID = nil, false
+	p.filters, p.terms, p.byID = nil, 0, false
 	r.array(func() {
 		r.condition++
 		if !r.wants("a condition", '{', "an object") {
@@ -50,7 +63,11 @@ func (p *payload) readConditions(r *reader) {
 		if r.err != nil {
 			return
 		}
-		f, err := c.filter()
+		p.terms.more()
+		f, err := c.filter(&p.terms)
+		if p.terms > maxTerms {
+			err = invalid("too_many_conditions", "the conditions hold more than %d comparisons and values", maxTerms)
+		}
 		if err != nil {
 			err.Message = fmt.Sprintf("condition %d: %s", r.condition, err.Message)
 			r.fail(err)
@@ -94,7 +111,7 @@ func (c *condition) read(r *reader, key []byte) {
 }
 
 // filter turns a condition into a filter.
-func (c *condition) filter() (sdk.Filter, *sdk.Error) {
+func (c *condition) filter(n *terms) (sdk.Filter, *sdk.Error) {
 	column, value := c.column, c.value
 	if column == "" {
 		column = c.eqColumn
@@ -112,22 +129,22 @@ func (c *condition) filter() (sdk.Filter, *sdk.Error) {
 		if value[0] != '"' {
 			return sdk.Filter{}, invalid("invalid_condition", "%s takes an expression such as \"a.eq.1,b.gt.2\" as its value", c.operator)
 		}
-		return parseExpression(c.operator, unquote(value[1:len(value)-1]))
+		return parseExpression(c.operator, unquote(value[1:len(value)-1]), n)
 	}
 	operator, ok := operators[c.operator]
 	if !ok {
-		return sdk.Filter{}, invalid("unknown_operator", "%q is not an operator", c.operator).WithHint("use one of " + operatorNames)
+		return sdk.Filter{}, invalid("unknown_operator", "%s is not an operator", quote(c.operator)).WithHint("use one of " + operatorNames)
 	}
 	if column == "" || strings.IndexByte(column, 0) >= 0 {
 		return sdk.Filter{}, invalid("invalid_condition", "it has no column")
 	}
 	for _, cast := range []string{c.columnCast, c.valueCast} {
 		if cast != "" && !casts[strings.ToLower(cast)] {
-			return sdk.Filter{}, invalid("unsupported_cast", "casting to %q is not supported", cast).
+			return sdk.Filter{}, invalid("unsupported_cast", "casting to %s is not supported", quote(cast)).
 				WithHint("use one of text, uuid, int, bigint, boolean, numeric, float, double, json, jsonb, date, timestamp, timestamptz")
 		}
 	}
-	f, err := comparison(column, operator, value)
+	f, err := comparison(column, operator, value, n)
 	if err != nil {
 		return f, invalid("invalid_condition", "%s", err.Error())
 	}
@@ -141,14 +158,14 @@ func (c *condition) filter() (sdk.Filter, *sdk.Error) {
 
 // comparison compares a column with a checked JSON value. A list is membership for eq,
 // neq and in, and null is a test for null.
-func comparison(column string, operator sdk.Operator, value []byte) (sdk.Filter, error) {
+func comparison(column string, operator sdk.Operator, value []byte, n *terms) (sdk.Filter, error) {
 	f := sdk.Filter{Column: sdk.Column{Name: column}, Operator: operator, Compare: sdk.Lenient}
 	list := value[0] == '['
 	switch operator {
 	case sdk.In, sdk.Eq, sdk.Neq:
 		switch {
 		case list:
-			f.Operator, f.Values = sdk.In, elements(value)
+			f.Operator, f.Values = sdk.In, elements(value, n)
 			if operator == sdk.Neq {
 				return sdk.Filter{Kind: sdk.FilterNot, Children: []sdk.Filter{f}}, nil
 			}
@@ -188,13 +205,17 @@ func isValue(v sdk.Value) (sdk.Value, error) {
 	case "unknown", "not_null":
 		return sdk.Value{Hint: sdk.String, Text: strings.ToLower(v.Text)}, nil
 	}
-	return v, fmt.Errorf("is takes null, not_null, true, false or unknown, not %q", v.Text)
+	return v, fmt.Errorf("is takes null, not_null, true, false or unknown, not %s", quote(v.Text))
 }
 
-// elements are the values of a checked JSON array.
-func elements(list []byte) []sdk.Value {
+// elements are the values of a checked JSON array, as many as n has room for.
+func elements(list []byte, n *terms) []sdk.Value {
 	values := []sdk.Value{}
 	r := reader{b: list}
-	r.array(func() { values = append(values, scalar(r.value())) })
+	r.array(func() {
+		if raw := r.value(); n.more() {
+			values = append(values, scalar(raw))
+		}
+	})
 	return values
 }

@@ -27,7 +27,7 @@ func (p *payload) fromQuery(r *httpx.Request) (err error) {
 		return sdk.E(sdk.Invalid, "missing_view", "the query parameter view is missing").WithHint("name the table or view, as in /data?view=users")
 	}
 	if list := r.Query("columns"); strings.TrimSpace(list) != "" {
-		if p.items, err = parseColumns(list, nil); err != nil {
+		if p.items, err = p.columns.read(nil, list); err != nil {
 			return err
 		}
 	}

@@ -13,8 +13,8 @@ import (
 //
 // null, true, false and decimal numbers are typed, all else is text; a column or value in
 // double quotes is taken literally, with backslash before quote and backslash.
-func parseExpression(operator, text string) (sdk.Filter, *sdk.Error) {
-	p := expression{text: text}
+func parseExpression(operator, text string, n *terms) (sdk.Filter, *sdk.Error) {
+	p := expression{text: text, count: n}
 	if operator == "not" {
 		// Both JavaScript clients write lists of not without their parentheses.
 		if column, list, ok := strings.Cut(text, ".in."); ok && !strings.ContainsAny(column, `.,("`) && !strings.Contains(list, "(") {
@@ -37,9 +37,17 @@ func parseExpression(operator, text string) (sdk.Filter, *sdk.Error) {
 
 // expression is a parser at a place of its text.
 type expression struct {
-	text string
-	i    int
-	err  string
+	text  string
+	i     int
+	err   string
+	count *terms
+}
+
+// more counts another term and fails when there is no room for it.
+func (p *expression) more() {
+	if !p.count.more() {
+		p.fail("it is too long")
+	}
 }
 
 func (p *expression) fail(what string) {
@@ -87,6 +95,7 @@ func (p *expression) group(kind sdk.FilterKind, depth int) sdk.Filter {
 
 func (p *expression) term(depth int) sdk.Filter {
 	p.space()
+	p.more()
 	switch {
 	case depth > sdk.MaxFilterDepth:
 		p.fail("it nests too deep")
@@ -158,6 +167,7 @@ func (p *expression) list() []sdk.Value {
 	}
 	for p.err == "" {
 		values = append(values, p.value(false))
+		p.more()
 		if p.take(",") {
 			continue
 		}

@@ -121,8 +121,11 @@ func (a *API) write(r *httpx.Request, name, did string, fill func(*payload, *sdk
 		}
 		b = success(b, did, affected)
 		b = number(number(b, "count", affected), "affected_rows", affected)
-		if tail.Inserted != nil { // an upsert
+		switch c := s.Conflict; { // of an upsert
+		case tail.Inserted != nil:
 			b = number(b, "inserted_rows", *tail.Inserted)
+		case c != nil && !c.Update: // what was written is new
+			b = number(b, "inserted_rows", affected)
 		}
 		return b
 	}), nil

@@ -68,7 +68,11 @@ func (fake) Execute(ctx context.Context, call *sdk.Call, rows *sdk.Rows) error {
 			return nil
 		}
 		rows.Columns("one")
-		return rows.Row(1)
+		one, ok := map[string]any{"nested": json.RawMessage(`{"n":[1]}`), "text": "1", "null": nil, "fraction": 1.5}[s.SQL.Text]
+		if !ok {
+			one = 1
+		}
+		return rows.Row(one)
 	case s.Verb != sdk.Select && s.Returning == sdk.ReturnNone:
 		rows.Tail.Affected = &two
 		return nil
@@ -204,6 +208,11 @@ func TestAnswers(t *testing.T) {
 			`{"data":{"id":1,"name":null},"status":"success","message":"Inserted 1 rows","count":1,"affected_rows":1}`},
 		{"POST", "/gateway/insert", `{"table_name":"users","insert_body":[{"name":"Ada"},{}],"columns":["id","name"]}`, []string{"X-Strip-Nulls", "True"}, 200,
 			`{"data":` + stripped + `,"status":"success","message":"Inserted 2 rows","count":2,"affected_rows":2}`},
+		// Of an upsert that leaves rows alone, all that was written is new; of another the backend tells, and this one does not.
+		{"PUT", "/gateway/insert", `{"table_name":"users","insert_body":[{"id":1}],"update_body":{},"head":true}`, nil, 200,
+			`{"data":[],"status":"success","message":"Inserted 2 rows","count":2,"affected_rows":2,"inserted_rows":2}`},
+		{"PUT", "/gateway/insert", `{"table_name":"users","insert_body":[{"id":1}],"on_conflict":"id","head":true}`, nil, 200,
+			`{"data":[],"status":"success","message":"Inserted 2 rows","count":2,"affected_rows":2}`},
 		{"PUT", "/gateway/insert", `{"table_name":"users","insert_body":{"name":"x"},"head":true}`, nil, 200,
 			`{"data":[],"status":"success","message":"Inserted 2 rows","count":2,"affected_rows":2}`},
 		{"POST", "/gateway/update", `{"table_name":"users","update_body":{"name":"x"},"conditions":[{"eq_column":"id","eq_value":"1"}]}`, nil, 200,
@@ -223,6 +232,8 @@ func TestAnswers(t *testing.T) {
 		{"POST", "/query/count", `{"driver":"postgresql","db_name":"shop","table_name":"users"}`, []string{"X-Athena-Client", ""}, 200,
 			`{"data":{"count":2,"db_name":"shop","duration_ms":…`},
 		{"POST", "/query/count", `{"query":"select count(*) from users"}`, nil, 200, `{"data":{"count":1,"db_name":"demo",…`},
+		// The header decides, and the answer says who was asked.
+		{"POST", "/query/count", `{"driver":"postgresql","db_name":"shop","table_name":"users"}`, nil, 200, `{"data":{"count":2,"db_name":"demo",…`},
 
 		{"POST", "/gateway/fetch", `{"table_name":"users"}`, []string{"X-Athena-Client", ""}, 400, `{"status":"error","code":"missing_client_header","message":"Missing required header","error":"Missing required header: X-Athena-Client header is required and cannot be empty",…`},
 		{"POST", "/gateway/fetch", `{"table_name":"users"}`, []string{"X-Athena-Client", "frozen"}, 503, `{"status":"error","code":"client_frozen",…`},
@@ -236,6 +247,10 @@ func TestAnswers(t *testing.T) {
 		{"POST", "/gateway/fetch", `{"table_name":"users",}`, nil, 400, `{"status":"error","code":"invalid_json","message":"the request body is not valid JSON: unexpected '}' at byte 22",…`},
 		{"GET", "/gateway/fetch", ``, nil, 405, `{"status":"error","code":"method_not_allowed",…`},
 		{"POST", "/query/count", `{"query":"update t"}`, nil, 400, `{"status":"error","code":"not_a_count",…`},
+		{"POST", "/query/count", `{"query":"nested"}`, nil, 400, `{"status":"error","code":"not_a_count",…`},
+		{"POST", "/query/count", `{"query":"text"}`, nil, 400, `{"status":"error","code":"not_a_count",…`},
+		{"POST", "/query/count", `{"query":"null"}`, nil, 400, `{"status":"error","code":"not_a_count",…`},
+		{"POST", "/query/count", `{"query":"fraction"}`, nil, 400, `{"status":"error","code":"not_a_count",…`},
 		{"POST", "/gateway/query", `{"query":" ;; "}`, nil, 400, `{"status":"error","code":"missing_query",…`},
 		{"POST", "/gateway/query", `{}`, nil, 400, `{"status":"error","code":"missing_query",…`},
 		{"GET", "/data", ``, nil, 400, `{"status":"error","code":"missing_view",…`},

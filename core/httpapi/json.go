@@ -88,8 +88,7 @@ func (r *reader) open() {
 	}
 }
 
-// object reads an object: member is called with each key as it is written, without the
-// quotes, and must read the value.
+// object reads an object: member is called with each key, decoded, and must read the value.
 func (r *reader) object(member func(key []byte)) {
 	r.open()
 	if r.err == nil && r.peek() == '}' {
@@ -109,7 +108,11 @@ func (r *reader) object(member func(key []byte)) {
 			return
 		}
 		r.i++
-		member(r.b[start : end-1])
+		key := r.b[start : end-1]
+		if bytes.IndexByte(key, '\\') >= 0 {
+			key = []byte(unquote(key))
+		}
+		member(key)
 		if r.next('}') {
 			return
 		}

@@ -15,10 +15,12 @@ type payload struct {
 	table, view, schema string
 
 	items      []sdk.Item
+	columns    columnReader
 	hasColumns bool
 
 	filters []sdk.Filter
-	byID    bool // a condition says which id or resource_id is meant
+	terms   terms // of the filters
+	byID    bool  // a condition says which id or resource_id is meant
 
 	order                         []sdk.Order
 	limit, offset, page, pageSize *int64
@@ -142,22 +144,21 @@ func (p *payload) readOther(r *reader, key []byte) {
 }
 
 func (p *payload) readColumns(r *reader) {
-	var err error
-	p.items = nil
-	switch r.peek() {
-	case '[':
-		r.array(func() {
-			if item := r.text("an entry of columns"); r.err == nil && err == nil {
-				p.items, err = parseColumns(item, p.items)
-			}
-		})
-	default:
-		if list := r.text("columns"); strings.TrimSpace(list) != "" {
-			p.items, err = parseColumns(list, p.items)
+	p.items, p.columns = nil, columnReader{}
+	read := func(list string) {
+		var err error
+		if p.items, err = p.columns.read(p.items, list); err != nil {
+			r.fail(err)
 		}
 	}
-	if err != nil {
-		r.fail(err)
+	if r.peek() == '[' {
+		r.array(func() {
+			if item := r.text("an entry of columns"); r.err == nil {
+				read(item)
+			}
+		})
+	} else if list := r.text("columns"); strings.TrimSpace(list) != "" {
+		read(list)
 	}
 	p.hasColumns = len(p.items) > 0
 }
@@ -238,6 +239,10 @@ func (p *payload) readConflict(r *reader) {
 	p.conflict = nil
 	add := func(list string) {
 		for name := range strings.SplitSeq(list, ",") {
+			if len(p.conflict) == maxColumns {
+				r.fail(invalid("too_many_columns", "on_conflict names more than %d columns", maxColumns))
+				return
+			}
 			if name = strings.TrimSpace(name); name != "" {
 				p.conflict = append(p.conflict, name)
 			}
@@ -290,7 +295,7 @@ func (p *payload) target() (sdk.Table, error) {
 }
 
 // filter is the conjunction of the conditions; nil when there are none.
-func (p *payload) filter(table sdk.Table) *sdk.Filter {
+func (p *payload) filter(table *sdk.Table) *sdk.Filter {
 	for i := range p.filters {
 		qualify(&p.filters[i], table)
 	}
@@ -303,7 +308,7 @@ func (p *payload) filter(table sdk.Table) *sdk.Filter {
 	return &sdk.Filter{Kind: sdk.FilterAnd, Children: p.filters}
 }
 
-func qualify(f *sdk.Filter, table sdk.Table) {
+func qualify(f *sdk.Filter, table *sdk.Table) {
 	f.Column.Name = unqualified(f.Column.Name, table)
 	for i := range f.Children {
 		qualify(&f.Children[i], table)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -109,6 +110,18 @@ func TestStatements(t *testing.T) {
 	for _, c := range []struct{ operation, body, want string }{
 		{"fetch", `{"table_name":"a.b","columns":" x , y:z, b.c , a.b.d AS e ,*"}`,
 			`{Verb:select Table:{Schema:"a" Name:"b"} Selection:{Items:[{Column:{Name:"x"}}, {Column:{Name:"z"} Alias:"y"}, {Column:{Name:"c"}}, {Column:{Name:"d"} Alias:"e"}, {Kind:1}]}}`},
+		// A column may say the schema that the table's name does not.
+		{"fetch", `{"table_name":"b","columns":"a.b.x,b.y","conditions":[{"operator":"eq","column":"a.b.n","value":1}],"sort_by":{"field":"a.b.x"}}`,
+			`{Verb:select Table:{Schema:"a" Name:"b"} Selection:{Items:[{Column:{Name:"x"}}, {Column:{Name:"y"}}]} Filter:{Column:{Name:"n"} Operator:"eq" Values:[number "1"] Compare:1} Order:[{Column:{Name:"x"}}]}`},
+		{"fetch", `{"table_name":"b","columns":["a.b.x","c.b.y","a.c.z","b(b.x, a.b.y)"]}`,
+			`{Verb:select Table:{Schema:"a" Name:"b"} Selection:{Items:[{Column:{Name:"x"}}, {Column:{Name:"c.b.y"}}, {Column:{Name:"a.c.z"}}, ` +
+				`{Kind:2 Relation:{Target:"b" Schema:"a" Selection:{Items:[{Column:{Name:"x"}}, {Column:{Name:"y"}}]}}}]}}`},
+		{"insert", `{"table_name":"b","insert_body":{},"columns":"a.b.x"}`,
+			"{Verb:insert Table:{Schema:\"a\" Name:\"b\"} Selection:{Items:[{Column:{Name:\"x\"}}]} Rows:{Payload:`{}` MissingDefault:true} Returning:2}"},
+		{"delete", `{"table_name":"b","conditions":[{"operator":"eq","column":"a.b.n","value":1}]}`,
+			`{Verb:delete Table:{Schema:"a" Name:"b"} Filter:{Column:{Name:"n"} Operator:"eq" Values:[number "1"] Compare:1}}`},
+		{"fetch", `{"table_name":"b","count":"planned"}`, `{Verb:select Table:{Name:"b"} Count:2}`},
+		{"fetch", `{"table_name":"b","count":"estimated","head":true}`, `{Verb:count Table:{Name:"b"} Count:3}`},
 		{"fetch", `{"table_name":"b","schema_name":"a","columns":[]}`, `{Verb:select Table:{Schema:"a" Name:"b"}}`},
 		{"fetch", `{"table_name":"b","limit":"10","current_page":3,"sortBy":{"field":"b.n","direction":"DESC"}}`,
 			`{Verb:select Table:{Name:"b"} Order:[{Column:{Name:"n"} Descending:true}] Limit:10 Offset:20}`},
@@ -128,6 +141,8 @@ func TestStatements(t *testing.T) {
 			"{Verb:insert Table:{Name:\"t\"} Rows:{Payload:`{\"a\":1}` Columns:[\"a\"] MissingDefault:true} Conflict:{Update:true SetObject:`{\"a\":2}`} Returning:2}"},
 		{"delete", `{"table_name":"t","resource_id":12,"conditions":[{"operator":"eq","column":"x","value":true}],"limit":1}`,
 			`{Verb:delete Table:{Name:"t"} Filter:{Column:{Name:"x"} Operator:"eq" Values:[bool "true"] Compare:1} Limit:1 Key:[number "12"]}`},
+		{"delete", `{"t\u0061ble_name":"t","resource_id":1,"c\u006fnditions":[{"oper\u0061tor":"gt","col\u0075mn":"x","value":5}]}`,
+			`{Verb:delete Table:{Name:"t"} Filter:{Column:{Name:"x"} Operator:"gt" Values:[number "5"] Compare:1} Key:[number "1"]}`},
 		// Only an equality on id makes resource_id redundant.
 		{"delete", `{"table_name":"t","resource_id":"7","conditions":[{"operator":"neq","column":"id","value":5}]}`,
 			`{Verb:delete Table:{Name:"t"} Filter:{Column:{Name:"id"} Operator:"neq" Values:[number "5"] Compare:1} Key:[string "7"]}`},
@@ -151,7 +166,7 @@ func TestRelations(t *testing.T) {
 			`Selection:{Items:[{Column:{Name:"id"}}, {Column:{Name:"name"} Alias:"who"}]}}}]`},
 		{"a(b(c),d),\n e", `[{Kind:2 Relation:{Target:"a" Selection:{Items:[{Kind:2 Relation:{Target:"b" Selection:{Items:[{Column:{Name:"c"}}]}}}, {Column:{Name:"d"}}]}}}, {Column:{Name:"e"}}]`},
 	} {
-		items, err := parseColumns(c.columns, nil)
+		items, err := new(columnReader).read(nil, c.columns)
 		if err != nil {
 			t.Errorf("%s: %v", c.columns, err)
 			continue
@@ -243,6 +258,47 @@ func TestRefusedPayloads(t *testing.T) {
 	}
 }
 
+// TestLargePayloads wants bodies refused that would take far more memory than they are long.
+func TestLargePayloads(t *testing.T) {
+	const large, bound = 400_000, 100 << 20
+	many := func(entry string) string { return strings.Repeat(entry+",", large/len(entry)) + entry }
+	for _, c := range []struct{ operation, body, reason string }{
+		{"fetch", `{"table_name":"t","columns":"` + many("a") + `"}`, "too_many_columns"},
+		{"fetch", `{"table_name":"t","columns":"` + many("a(b,c)") + `"}`, "too_many_columns"},
+		{"fetch", `{"table_name":"t","columns":"` + many(strings.Repeat("a(", 60)+"b"+strings.Repeat(")", 60)) + `"}`, "too_many_columns"},
+		{"fetch", `{"table_name":"t","columns":"` + strings.Repeat("a(", 60) + many("b") + strings.Repeat(")", 60) + `"}`, "too_many_columns"},
+		{"fetch", `{"table_name":"t","columns":[` + many(`"a"`) + `]}`, "too_many_columns"},
+		{"fetch", `{"table_name":"t","columns":[` + many(`"a(`+strings.Repeat("b,", 1000)+`b)"`) + `]}`, "too_many_columns"},
+		{"fetch", `{"table_name":"t","columns":"` + strings.Repeat("a ", 8<<20) + `,,"}`, "invalid_columns"},
+		{"fetch", `{"table_name":"t","conditions":[` + strings.Repeat(many(`{"eq_column":"a","eq_value":1}`)+",", 9) + `{}]}`, "too_many_conditions"},
+		{"fetch", `{"table_name":"t","conditions":[{"operator":"in","column":"a","value":[` + many("1") + `]}]}`, "too_many_conditions"},
+		{"fetch", `{"table_name":"t","conditions":[` + many(`{"operator":"in","column":"a","value":[`+strings.Repeat("1,", 50_000)+`1]}`) + `]}`, "too_many_conditions"},
+		{"fetch", `{"table_name":"t","conditions":[{"operator":"not","value":"` + strings.Repeat("a.eq.1,", large/3) + `a.eq.1"}]}`, "too_many_conditions"},
+		{"fetch", `{"table_name":"t","conditions":[{"operator":"or","value":"a.in.(` + many("1") + `)"}]}`, "too_many_conditions"},
+		{"fetch", `{"table_name":"t","conditions":[{"operator":"or","value":"` + many(strings.Repeat("(", 60)+"a.eq.1"+strings.Repeat(")", 60)) + `"}]}`, "too_many_conditions"},
+		{"insert", `{"table_name":"t","insert_body":{},"on_conflict":"` + many("a") + `"}`, "too_many_columns"},
+		{"insert", `{"table_name":"t","insert_body":{},"on_conflict":[` + many(`"a"`) + `]}`, "too_many_columns"},
+		{"query", `{"query":"select 1","params":[` + many("1") + `]}`, "too_many_params"},
+	} {
+		var err error
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if c.operation == "query" {
+			var p sqlPayload
+			err = readObject([]byte(c.body), p.read)
+		} else {
+			_, err = decode(c.operation, c.body)
+		}
+		runtime.ReadMemStats(&after)
+		if e, ok := err.(*sdk.Error); !ok || e.Reason != c.reason || len(e.Message) > 200 {
+			t.Errorf("%.60s: %.200v, want %s", c.body, err, c.reason)
+		}
+		if allocated := after.TotalAlloc - before.TotalAlloc; allocated > bound {
+			t.Errorf("%.60s: %d MB are allocated for %d kB", c.body, allocated>>20, len(c.body)>>10)
+		}
+	}
+}
+
 func TestExpressions(t *testing.T) {
 	for _, c := range []struct{ operator, text, want string }{
 		{"or", "a.eq.1,b.gt.-2.5", `{Kind:2 Children:[a eq number "1", b gt number "-2.5"]}`},
@@ -264,7 +320,7 @@ func TestExpressions(t *testing.T) {
 		{"or", "a.eq.007,b.eq.1e5", `{Kind:2 Children:[a eq string "007", b eq string "1e5"]}`},
 		{"or", "and.eq.1,nothing.eq.2", `{Kind:2 Children:[and eq number "1", nothing eq number "2"]}`},
 	} {
-		f, err := parseExpression(c.operator, c.text)
+		f, err := parseExpression(c.operator, c.text, new(terms))
 		if err != nil {
 			t.Errorf("%s: %v", c.text, err)
 			continue
@@ -275,7 +331,7 @@ func TestExpressions(t *testing.T) {
 	}
 	for _, text := range []string{"", "a", "a.eq", "a.foo.1", "a.eq.1)", "(a.eq.1", "a.eq.1,", ",a.eq.1", "and()", "a.in.1,2", "a.in.(1", `a.eq."x`, `a.eq."x"y`, ".eq.1",
 		"a.is.maybe", "not.", strings.Repeat("(", 100) + "a.eq.1" + strings.Repeat(")", 100), "a.eq.(1"} {
-		if f, err := parseExpression("or", text); err == nil {
+		if f, err := parseExpression("or", text, new(terms)); err == nil {
 			t.Errorf("%q: accepted as %s", text, showFilter(f))
 		} else if err.Reason != "invalid_expression" {
 			t.Errorf("%q: %v", text, err)
@@ -310,7 +366,7 @@ func FuzzExpression(f *testing.F) {
 		if negate {
 			operator = "not"
 		}
-		filter, err := parseExpression(operator, text)
+		filter, err := parseExpression(operator, text, new(terms))
 		if err != nil {
 			return
 		}

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -8,6 +9,9 @@ import (
 	"github.com/athena-gateway/athena/core/httpx"
 	"github.com/athena-gateway/athena/sdk"
 )
+
+// maxParams bounds the parameters of SQL text; PostgreSQL takes no more.
+const maxParams = math.MaxUint16
 
 // sqlPayload is the body of the SQL routes. driver is not read: the client's own backend
 // decides.
@@ -33,6 +37,9 @@ func (p *sqlPayload) read(r *reader, key []byte) {
 		p.params = nil
 		if r.wants("params", '[', "an array") {
 			r.array(func() {
+				if len(p.params) == maxParams {
+					r.fail(invalid("too_many_params", "params holds more than %d values", maxParams))
+				}
 				if raw := r.value(); r.err == nil {
 					p.params = append(p.params, scalar(raw))
 				}
@@ -134,16 +141,12 @@ func (a *API) count(r *httpx.Request) (*httpx.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	database := p.database
-	if database == "" {
-		database = q.operation.Client
-	}
 	return httpx.OK("Row count computed", struct {
 		Count    int64  `json:"count"`
 		Database string `json:"db_name"`
 		Duration int64  `json:"duration_ms"`
 		Cache    string `json:"cache_lookup_outcome"`
-	}{total, database, time.Since(started).Milliseconds(), "bypass"})
+	}{total, q.operation.Client, time.Since(started).Milliseconds(), "bypass"})
 }
 
 // firstCount is the number in the first column of the first row, or the number that the
@@ -151,21 +154,24 @@ func (a *API) count(r *httpx.Request) (*httpx.Response, error) {
 func firstCount(body []byte) (int64, error) {
 	var first []byte
 	r := reader{b: body}
-	var find func()
-	find = func() {
-		switch c := r.peek(); {
-		case first != nil:
-			r.value()
-		case c == '[':
-			r.array(find)
-		case c == '{':
-			r.object(func([]byte) { find() })
-		default:
-			first = r.value()
+	value := func() {
+		if raw := r.value(); first == nil {
+			first = raw
 		}
 	}
-	find()
-	n, err := strconv.ParseInt(strings.Trim(string(first), `"`), 10, 64)
+	row := func() {
+		if r.peek() == '{' {
+			r.object(func([]byte) { value() })
+		} else {
+			value()
+		}
+	}
+	if r.peek() == '[' {
+		r.array(row)
+	} else {
+		row()
+	}
+	n, err := strconv.ParseInt(string(first), 10, 64)
 	if err != nil || r.err != nil {
 		return 0, sdk.E(sdk.Invalid, "not_a_count", "the query's first column is not a whole number").WithHint("write a query such as select count(*) from users")
 	}

@@ -1,13 +1,8 @@
 package httpapi
 
 import (
-	"bytes"
-
 	"github.com/athena-gateway/athena/sdk"
 )
-
-// maxColumns bounds the columns of one insert; no database has tables that wide.
-const maxColumns = 4096
 
 // readRows checks insert_body and collects the keys of its rows, in one pass. The bytes
 // stay the caller's.
@@ -48,7 +43,6 @@ func (p *payload) readRows(r *reader) {
 // one before it is looked up.
 type columnSet struct {
 	names []string
-	raw   [][]byte // as written
 	index map[string]int
 }
 
@@ -56,7 +50,7 @@ type columnSet struct {
 func (c *columnSet) row(r *reader) {
 	expected := 0
 	r.object(func(key []byte) {
-		if expected < len(c.raw) && string(c.raw[expected]) == string(key) {
+		if expected < len(c.names) && c.names[expected] == string(key) {
 			expected++
 		} else {
 			expected = c.add(r, key) + 1
@@ -67,11 +61,7 @@ func (c *columnSet) row(r *reader) {
 
 // add returns the place of a key that was not the expected one.
 func (c *columnSet) add(r *reader, key []byte) int {
-	if i, ok := c.index[string(key)]; ok && bytes.IndexByte(key, '\\') < 0 {
-		return i
-	}
-	name := unquote(key)
-	if i, ok := c.index[name]; ok {
+	if i, ok := c.index[string(key)]; ok {
 		return i
 	}
 	if c.index == nil {
@@ -82,7 +72,8 @@ func (c *columnSet) add(r *reader, key []byte) int {
 		r.fail(invalid("too_many_columns", "the rows of insert_body have more than %d different keys", maxColumns))
 		return i
 	}
-	c.names, c.raw = append(c.names, name), append(c.raw, key)
+	name := string(key)
+	c.names = append(c.names, name)
 	c.index[name] = i
 	return i
 }

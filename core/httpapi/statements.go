@@ -6,11 +6,12 @@ import (
 
 // selectStatement fills in a fetch. Only its count is asked for with head.
 func (p *payload) selectStatement(s *sdk.Statement) error {
-	table, err := p.target()
-	if err != nil {
+	var err error
+	if s.Table, err = p.target(); err != nil {
 		return err
 	}
-	s.Verb, s.Table, s.Filter, s.Count = sdk.Select, table, p.filter(table), p.count
+	selected := selection(p.items, &s.Table)
+	s.Verb, s.Filter, s.Count = sdk.Select, p.filter(&s.Table), p.count
 	if p.head {
 		s.Verb = sdk.Count
 		if s.Count == sdk.CountNone {
@@ -18,7 +19,7 @@ func (p *payload) selectStatement(s *sdk.Statement) error {
 		}
 		return nil
 	}
-	s.Selection = selection(p.items, table)
+	s.Selection = selected
 	return p.arrange(s)
 }
 
@@ -26,7 +27,7 @@ func (p *payload) selectStatement(s *sdk.Statement) error {
 func (p *payload) arrange(s *sdk.Statement) (err error) {
 	s.Order = p.order
 	for i := range s.Order {
-		s.Order[i].Column.Name = unqualified(s.Order[i].Column.Name, s.Table)
+		s.Order[i].Column.Name = unqualified(s.Order[i].Column.Name, &s.Table)
 	}
 	s.Limit, s.Offset, err = p.window()
 	return err
@@ -51,7 +52,7 @@ func (p *payload) insertStatement(s *sdk.Statement) error {
 		}
 	}
 	if !p.head {
-		s.Returning, s.Selection = sdk.ReturnSelection, selection(p.items, table)
+		s.Returning, s.Selection = sdk.ReturnSelection, selection(p.items, &s.Table)
 	}
 	return nil
 }
@@ -84,7 +85,7 @@ func (p *payload) chosenRows(s *sdk.Statement) (err error) {
 	if s.Table, err = p.target(); err != nil {
 		return err
 	}
-	s.Filter = p.filter(s.Table)
+	s.Filter = p.filter(&s.Table)
 	if p.resourceID != nil && !p.byID {
 		s.Key = []sdk.Value{*p.resourceID}
 	}
@@ -93,7 +94,7 @@ func (p *payload) chosenRows(s *sdk.Statement) (err error) {
 			WithHint("add a condition; to mean all rows, send SQL to /gateway/query")
 	}
 	if p.hasColumns && !p.head {
-		s.Returning, s.Selection = sdk.ReturnSelection, selection(p.items, s.Table)
+		s.Returning, s.Selection = sdk.ReturnSelection, selection(p.items, &s.Table)
 	}
 	return nil
 }

@@ -377,8 +377,19 @@ func TestPanic(t *testing.T) {
 	}
 }
 
+// twice is a collector whose metric contradicts itself.
+type twice struct{}
+
+func (twice) Describe(chan<- *prometheus.Desc) {}
+func (twice) Collect(ch chan<- prometheus.Metric) {
+	for n := range 2 {
+		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc("twice", "Help.", nil, nil), prometheus.GaugeValue, float64(n))
+	}
+}
+
 func TestMetrics(t *testing.T) {
 	registry := prometheus.NewRegistry()
+	registry.MustRegister(twice{}) // the rest is shown all the same
 	release := make(chan struct{})
 	entered := make(chan struct{})
 	_, url := start(t, Options{Registry: registry, Routes: []Route{
@@ -409,7 +420,7 @@ func TestMetrics(t *testing.T) {
 	for _, want := range []string{
 		`athena_http_requests_total{method="POST",route="/x",status="200"} 1`,
 		`athena_http_request_bytes_total{route="/x"} 5`, `athena_http_response_bytes_total{route="/x"} 5`,
-		`athena_http_requests_in_flight_peak 2`, `athena_http_request_duration_seconds_count{route="/x"} 1`,
+		`twice 0`, `athena_http_requests_in_flight_peak 2`, `athena_http_request_duration_seconds_count{route="/x"} 1`,
 	} {
 		if !strings.Contains(after.body, want+"\n") {
 			t.Errorf("no %q in %s", want, after.body)

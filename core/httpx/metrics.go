@@ -2,6 +2,8 @@ package httpx
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -98,22 +100,25 @@ func (m *routeMetrics) status(status int) prometheus.Counter {
 	return c
 }
 
-// MetricsRoute is GET /metrics over registry.
+// MetricsRoute is GET /metrics over registry. What cannot be gathered is left out, and why
+// is a comment in the answer.
 func MetricsRoute(registry prometheus.Gatherer) Route {
 	return Route{
 		Method: "GET", Path: "/metrics", Guard: Public, Operation: "metrics", Summary: "Metrics for Prometheus",
 		Handle: func(*Request) (*Response, error) {
-			families, err := registry.Gather()
-			if err != nil {
-				return nil, err
-			}
+			families, failed := registry.Gather()
 			var b bytes.Buffer
 			format := expfmt.NewFormat(expfmt.TypeTextPlain)
 			encoder := expfmt.NewEncoder(&b, format)
 			for _, family := range families {
+				whole := b.Len()
 				if err := encoder.Encode(family); err != nil {
-					return nil, err
+					b.Truncate(whole)
+					failed = errors.Join(failed, err)
 				}
+			}
+			if failed != nil {
+				fmt.Fprintf(&b, "# left out: %q\n", failed)
 			}
 			return &Response{ContentType: string(format), Bytes: b.Bytes()}, nil
 		},

@@ -70,15 +70,9 @@ func TestKilledGatewayLeavesNoPlugin(t *testing.T) {
 // TestLifeline is how a plugin learns of the gateway's death where the kernel does not tell.
 func TestLifeline(t *testing.T) {
 	h := newHost(t, Options{}, "db")
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.lifeline.Close()
-	h.lifeline = r
 	i := mustOpen(t, h, "db", "")
 	proc := i.now.Load().process
-	w.Close()
+	proc.child.alive.Close()
 	<-proc.child.exited
 	if exit := proc.child.exit(proc); exit.Code != 1 || exit.Killed {
 		t.Errorf("got %+v", exit)

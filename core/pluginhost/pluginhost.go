@@ -8,9 +8,7 @@ package pluginhost
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -65,14 +63,12 @@ const (
 
 // Host owns the plugins of one directory. Its methods are safe for concurrent use.
 type Host struct {
-	options  Options
-	logger   hclog.Logger // the host's own messages; never blocks
-	logs     *logs        // its way to options.Logger
-	catalog  catalog
-	run      *runDir
-	forker   *forker
-	lifeline *os.File // plugins read it; its other end closes when the gateway dies
-	alive    *os.File // the other end
+	options Options
+	logger  hclog.Logger // the host's own messages; never blocks
+	logs    *logs        // its way to options.Logger
+	catalog catalog
+	run     *runDir
+	forker  *forker
 
 	ctx       context.Context // ends when Close begins
 	cancel    context.CancelFunc
@@ -117,12 +113,7 @@ func New(o Options) (*Host, error) {
 		return nil, err
 	}
 	var err error
-	if h.lifeline, h.alive, err = os.Pipe(); err != nil {
-		return nil, err
-	}
 	if h.run, err = openRunDir(o.RunDir); err != nil {
-		h.lifeline.Close()
-		h.alive.Close()
 		return nil, err
 	}
 	h.forker = newForker()
@@ -264,7 +255,7 @@ func (h *Host) Close(ctx context.Context) error {
 		}
 		h.logs.close()
 		h.forker.close()
-		h.closeErr = errors.Join(h.lifeline.Close(), h.alive.Close(), h.run.close())
+		h.closeErr = h.run.close()
 	})
 	return h.closeErr
 }

@@ -63,7 +63,7 @@ func (h *Host) launch(ctx context.Context, p *plugin, what program) (*process, *
 	proc := &process{
 		program:  what,
 		limits:   limits,
-		child:    newChild(h.forker, p.logs, what.path, append(environ(h.options.Env, limits), sdk.LifelineEnv+"=3"), h.lifeline, limits),
+		child:    newChild(h.forker, p.logs, what.path, append(environ(h.options.Env, limits), sdk.LifelineEnv+"=3"), limits),
 		lost:     make(chan struct{}),
 		started:  time.Now(),
 		oomKills: oomKills(),

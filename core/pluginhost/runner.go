@@ -61,6 +61,7 @@ type child struct {
 	attached bool
 
 	stdout, stderr *os.File       // our ends
+	alive          *os.File       // our end of its lifeline: it closes when the gateway dies
 	handshake      *io.PipeReader // the first line of stdout
 	firstLine      string         // the same; to be read when exited is closed
 	firstLog       uint64         // number of its first line in logs
@@ -80,10 +81,9 @@ var _ runner.Runner = (*child)(nil)
 // left its group holds it open.
 const drainOutput = 200 * time.Millisecond
 
-func newChild(f *forker, l *logs, path string, env []string, lifeline *os.File, limits Limits) *child {
+func newChild(f *forker, l *logs, path string, env []string, limits Limits) *child {
 	return &child{forker: f, logs: l, limits: limits, firstLog: l.mark(), exited: make(chan struct{}), cmd: &exec.Cmd{
 		Path: path, Args: []string{path}, Env: env,
-		ExtraFiles:  []*os.File{lifeline}, // descriptor 3
 		SysProcAttr: sysProcAttr(),
 	}}
 }
@@ -101,12 +101,21 @@ func (c *child) Start(context.Context) error {
 		return err
 	}
 	defer errW.Close()
-	c.cmd.Stdout, c.cmd.Stderr = outW, errW
-	if err := c.forker.start(c.cmd); err != nil {
+	lifeline, alive, err := os.Pipe() // one each: what a plugin does to it reaches no other
+	if err != nil {
 		stdout.Close()
 		stderr.Close()
 		return err
 	}
+	defer lifeline.Close()
+	c.cmd.Stdout, c.cmd.Stderr, c.cmd.ExtraFiles = outW, errW, []*os.File{lifeline} // descriptor 3
+	if err := c.forker.start(c.cmd); err != nil {
+		stdout.Close()
+		stderr.Close()
+		alive.Close()
+		return err
+	}
+	c.alive = alive
 	if err := c.limits.apply(c.cmd.Process.Pid); err != nil {
 		c.logs.add([]byte("its limits could not be set: " + err.Error()))
 	}
@@ -152,6 +161,7 @@ func (c *child) await() {
 	c.readers.Wait()
 	c.stdout.Close()
 	c.stderr.Close()
+	c.alive.Close()
 	close(c.exited)
 }
 

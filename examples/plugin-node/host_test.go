@@ -220,10 +220,10 @@ func TestTwoProcesses(t *testing.T) {
 	for _, p := range []*process{one, two} {
 		wantBody(t, p, selectAll("t"), `[{"key":"a","value":null},{"key":"c","value":"é"},{"key":"d","value":null}]`)
 	}
-	// Both write the same keys at once: each is written once.
+	// All write the same keys at once: each is written once.
 	var callers sync.WaitGroup
 	var taken atomic.Int64
-	for _, p := range []*process{one, two} {
+	for _, p := range []*process{one, two, one, two} {
 		callers.Go(func() {
 			for n := range 50 {
 				_, _, err := ask(t.Context(), p, &sdk.Call{Statements: []sdk.Statement{insert("race", fmt.Sprintf(`{"key":"%d"}`, n))}})

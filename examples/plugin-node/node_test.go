@@ -142,6 +142,8 @@ func TestRefused(t *testing.T) {
 		{insert("t", `[{"key":5}]`), sdk.Invalid, "invalid_key"},
 		{insert("t", `[5]`), sdk.Invalid, "invalid_rows"},
 		{insert("t", `[{]`), sdk.Invalid, "invalid_rows"},
+		{sdk.Statement{Verb: sdk.Insert, Table: sdk.Table{Name: "t"}}, sdk.Invalid, "invalid_rows"},
+		{selectAll(""), sdk.Invalid, "invalid_table_name"},
 		{insert("t", `[{"key":"z"},{"key":"z"}]`), sdk.Conflict, "unique_violation"},
 	} {
 		wantError(t, p, sdk.Call{Statements: []sdk.Statement{c.s}}, c.kind, c.reason, "")

@@ -4,6 +4,8 @@ package e2e
 
 import (
 	"fmt"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/athena-gateway/athena/internal/testenv"
@@ -37,7 +39,11 @@ var crudSteps = []step{
 	{"insert null", "PUT", "/gateway/insert", `{"table_name": "items", "insert_body": {"name": null}}`,
 		409, `{"status": "error", "code": "not_null_violation"}`, [2]string{allItems, "1a1- 2b2- 3c5n"}},
 	{"upsert", "PUT", "/gateway/insert", `{"table_name": "items", "insert_body": {"name": "a", "qty": 7}, "on_conflict": "name", "update_body": {"qty": 8}, "columns": ["id", "qty"]}`,
-		200, `{"data": {"id": 1, "qty": 8}, "affected_rows": 1}`, [2]string{allItems, "1a8- 2b2- 3c5n"}},
+		200, `{"data": {"id": 1, "qty": 8}, "affected_rows": 1, "inserted_rows": 0}`, [2]string{allItems, "1a8- 2b2- 3c5n"}},
+	{"upsert that leaves rows alone", "PUT", "/gateway/insert", `{"table_name": "items", "insert_body": [{"name": "a", "qty": 9}, {"name": "d", "qty": 9}], "on_conflict": "name", "update_body": {}, "columns": "name"}`,
+		200, `{"data": [{"name": "d"}], "affected_rows": 1, "inserted_rows": 1}`, [2]string{"SELECT sum(qty) FROM items WHERE name IN ('a', 'd')", "17"}},
+	{"delete the new one", "DELETE", "/gateway/delete", `{"table_name": "items", "conditions": [{"operator": "eq", "column": "name", "value": "d"}]}`,
+		200, `{"affected_rows": 1}`, [2]string{allItems, "1a8- 2b2- 3c5n"}},
 
 	{"fetch", "POST", "/gateway/fetch", `{"table_name": "items", "columns": "id,label:name", "conditions": [{"operator": "gt", "column": "qty", "value": 2}], "sort_by": {"field": "id", "direction": "desc"}}`,
 		200, `{"status": "success", "data": [{"id": 3, "label": "c"}, {"id": 1, "label": "a"}]}`, [2]string{}},
@@ -145,6 +151,9 @@ func (g *gateway) play(t *testing.T, client, prefix string, db database) {
 			200, `{"status": "success"}`, [2]string{}},
 	}
 	counts := map[string]string{"count a table": "1", "count a query": "41"}
+	// SQLite plans no counts and answers the exact one. PostgreSQL knows nothing of a table so
+	// small, and guesses far too many.
+	planned := map[string]string{"sqlite": "^3$", "postgres": "^[0-9]{3,}$"}[strings.Split(client, "-")[0]]
 	for i, s := range append(append([]step{}, crudSteps...), named...) {
 		name := client
 		if i >= len(crudSteps) {
@@ -155,6 +164,9 @@ func (g *gateway) play(t *testing.T, client, prefix string, db database) {
 			a.is(t, s.status, s.want)
 			if want, ok := counts[s.name]; ok && fmt.Sprint(a.value(t, "data", "count")) != want {
 				t.Errorf("counted %s", a.body)
+			}
+			if count := fmt.Sprint(a.value(t, "count")); s.name == "planned count" && !regexp.MustCompile(planned).MatchString(count) {
+				t.Errorf("the planned count is %s, want %s", count, planned)
 			}
 			checkEnvelope(t, a)
 			if s.db[1] != "" {

@@ -2,6 +2,7 @@ package testenv
 
 import (
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"strings"
@@ -44,6 +45,33 @@ func TestBuildPlugins(t *testing.T) {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil || info.Mode()&0o111 == 0 {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestInstalledBinaries wants PostgreSQL found where packages put it, also when nothing of it
+// is in PATH.
+func TestInstalledBinaries(t *testing.T) {
+	bare := t.TempDir()
+	for _, name := range []string{"bash", "dirname", "ls", "sort"} {
+		target, err := exec.LookPath(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(target, filepath.Join(bare, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, pattern := range []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin"} {
+		installed, _ := filepath.Glob(pattern + "/initdb")
+		if len(installed) == 0 {
+			continue
+		}
+		script := exec.Command(filepath.Join(bare, "bash"), "../../scripts/postgres-bin.sh")
+		script.Env = []string{"PATH=" + bare}
+		found, err := script.Output()
+		if dir := strings.TrimSpace(string(found)); err != nil || !filepath.IsAbs(dir) {
+			t.Errorf("%v, and not %s but %q", err, installed, dir)
 		}
 	}
 }

@@ -3,9 +3,12 @@ package sdktest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/athena-gateway/athena/sdk"
 )
@@ -48,6 +51,93 @@ func connected(ctx context.Context, t *Target, f func(*sdk.Remote, *sdk.Manifest
 		return fmt.Errorf("the config schema is no JSON Schema object: %w", err)
 	}
 	return f(remote, manifest, &schema)
+}
+
+func manifestCheck(ctx context.Context, t *Target) error {
+	return connected(ctx, t, func(remote *sdk.Remote, m *sdk.Manifest, schema *configSchema) error {
+		config, err := t.config()
+		switch {
+		case err != nil:
+			return err
+		case m.Name == "" || m.Version == "" || m.SDK == "":
+			return fmt.Errorf("name %q, version %q, SDK %q: none may be empty", m.Name, m.Version, m.SDK)
+		case len(m.Capabilities.Verbs) == 0:
+			return errors.New("no verb is declared")
+		case schema.Type != "object":
+			return fmt.Errorf("the config schema's type is %q, want object", schema.Type)
+		case schema.AdditionalProperties == nil || *schema.AdditionalProperties:
+			return errors.New("the config schema lets unknown keys pass: additionalProperties must be false")
+		}
+		for _, key := range schema.Required {
+			if _, ok := schema.Properties[key]; !ok {
+				return fmt.Errorf("the config schema requires %q, which is none of its properties", key)
+			}
+		}
+		for key, p := range schema.Properties {
+			if len(p.Default) > 0 && jsonType(p.Default) != p.Type && (jsonType(p.Default) != "integer" || p.Type != "number") {
+				return fmt.Errorf("the default of %q is %s, but its type is %s", key, p.Default, p.Type)
+			}
+		}
+		for key := range config {
+			if _, ok := schema.Properties[key]; !ok {
+				return fmt.Errorf("the config schema does not know %q of the target's config", key)
+			}
+		}
+		again, err := remote.Describe(ctx)
+		if err != nil {
+			return fmt.Errorf("describe again: %w", err)
+		}
+		if !reflect.DeepEqual(m, again) {
+			return fmt.Errorf("it describes itself as %+v, and then as %+v", m, again)
+		}
+		return nil
+	})
+}
+
+func configRequiredCheck(ctx context.Context, t *Target) error {
+	return connected(ctx, t, func(remote *sdk.Remote, _ *sdk.Manifest, schema *configSchema) error {
+		good, err := t.config()
+		if err != nil {
+			return err
+		}
+		for _, key := range schema.Required {
+			err := openUnfit(ctx, remote, withoutKey(good, key))
+			switch {
+			case err == nil:
+				return fmt.Errorf("a config without %q was accepted", key)
+			case broken(err) || sdk.AsError(err).Kind == sdk.Internal:
+				return fmt.Errorf("a config without %q: %w", key, err)
+			case !strings.Contains(err.Error(), key):
+				return fmt.Errorf("a config without %q: the error does not name the key: %w", key, err)
+			}
+		}
+		return nil
+	})
+}
+
+func configUnfitCheck(ctx context.Context, t *Target) error {
+	return connected(ctx, t, func(remote *sdk.Remote, _ *sdk.Manifest, schema *configSchema) error {
+		good, err := t.config()
+		if err != nil {
+			return err
+		}
+		for _, damage := range []func(*configSchema, configValues) map[string]any{withUnknown, withWrongType, notObject} {
+			for what, config := range damage(schema, good) {
+				err := openUnfit(ctx, remote, config)
+				if broken(err) || err != nil && sdk.AsError(err).Kind == sdk.Internal {
+					return fmt.Errorf("a config %s: %w", what, err)
+				}
+			}
+		}
+		_, err = remote.OpenInstance(ctx, instanceName, 1, []byte(`{"`))
+		if broken(err) {
+			return fmt.Errorf("a config that is no JSON: %w", err)
+		}
+		if _, err := remote.OpenInstance(ctx, instanceName, 2, t.Config); err != nil {
+			return fmt.Errorf("the target's config afterwards: %w", err)
+		}
+		return nil
+	})
 }
 
 // jsonType names a value's type as JSON Schema does.

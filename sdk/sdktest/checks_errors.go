@@ -27,6 +27,7 @@ var errorChecks = []Check{
 	{Name: "errors/missing_filter", Doc: "an update or delete of every row is refused unless AllowAll says that it is meant",
 		Needs: verbs(sdk.Insert, sdk.Update, sdk.Delete, sdk.Select), Run: withItems(missingFilterCheck)},
 	{Name: "errors/too_deep", Doc: "a filter deeper than MaxFilterDepth is refused", Needs: verbs(sdk.Select), Run: with(tooDeepCheck)},
+	{Name: "errors/kinds", Doc: "an error keeps its kind and says that nothing was executed, and the instance goes on", Needs: failsByKind, Run: with(kindsCheck)},
 	{Name: "errors/panic", Doc: "a panic fails one call and shows the caller nothing of itself",
 		Needs: given("Panic", func(d *Dialect) *sdk.Statement { return d.Panic }), Run: with(panicCheck)},
 }
@@ -162,6 +163,26 @@ func tooDeepCheck(ctx context.Context, c *client) error {
 	}
 	_, err := c.do(ctx, where(selectItems("id"), f))
 	return wantError(err, sdk.Invalid, "too_deep")
+}
+
+func failsByKind(t *Target, _ sdk.Capabilities) string {
+	if t.Dialect.Kinds == nil {
+		return "the dialect's statements Kinds"
+	}
+	return ""
+}
+
+func kindsCheck(ctx context.Context, c *client) error {
+	for kind, s := range c.Dialect.Kinds {
+		_, err := c.do(ctx, s)
+		if err := wantError(err, kind, ""); err != nil {
+			return err
+		}
+		if err := c.usable(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func panicCheck(ctx context.Context, c *client) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/athena-gateway/athena/sdk"
 )
@@ -22,6 +23,8 @@ type dialectFile struct {
 	Syntax    *string `json:"syntax"`
 	Duplicate *string `json:"duplicate"`
 	Bytes     *string `json:"bytes"`
+
+	Kinds map[string]string `json:"kinds"`
 
 	Family    []string `json:"family"`
 	Values    []string `json:"values"`
@@ -53,6 +56,7 @@ type dialectFile struct {
 //	  "numbers": "athena_numbers",
 //	  "slow": "SELECT pg_sleep(30)",
 //	  "syntax": "SELECT FROM WHERE",
+//	  "kinds": {"forbidden": "DROP TABLE pg_class", "conflict": "..."},
 //	  "durable": true
 //	}
 //
@@ -73,16 +77,38 @@ func ParseDialect(text []byte) (Dialect, error) {
 			return Dialect{}, fmt.Errorf("the dialect lacks %q: prepare, fill and numbers are what every check of tables starts with", name)
 		}
 	}
+	var byKind map[sdk.Kind]sdk.Statement
+	for name, text := range f.Kinds {
+		kind, err := parseKind(name)
+		if err != nil {
+			return Dialect{}, err
+		}
+		if byKind == nil {
+			byKind = map[sdk.Kind]sdk.Statement{}
+		}
+		byKind[kind] = SQL(sdk.IntentWrite, text)
+	}
 	return Dialect{
 		Prepare: writes(f.Prepare), Fill: writes(f.Fill), Numbers: sdk.Statement{Verb: sdk.Select, Table: sdk.Table{Name: f.Numbers}},
 		Slow: reads(f.Slow), Panic: reads(f.Panic), Leak: reads(f.Leak), Syntax: reads(f.Syntax),
 		Duplicate: reads(f.Duplicate), Bytes: reads(f.Bytes),
-		Family: writes(f.Family), Values: writes(f.Values), Deferred: writes(f.Deferred), Functions: writes(f.Functions),
+		Kinds: byKind, Family: writes(f.Family), Values: writes(f.Values), Deferred: writes(f.Deferred), Functions: writes(f.Functions),
 		Elsewhere: writes(f.Elsewhere), Role: writes(f.Role), Places: writes(f.Places),
 		ShowSession: reads(f.ShowSession), ShowTx: reads(f.ShowTx), Headers: reads(f.Headers), Position: reads(f.Position),
 		IDType: f.IDType, Plan: f.Plan,
 		ExactNumbers: f.ExactNumbers, Durable: f.Durable, Details: f.Details, TellsNew: f.TellsNew,
 	}, nil
+}
+
+func parseKind(name string) (sdk.Kind, error) {
+	var names []string
+	for kind := sdk.Internal; kind <= sdk.Canceled; kind++ {
+		if kind.String() == name {
+			return kind, nil
+		}
+		names = append(names, kind.String())
+	}
+	return 0, fmt.Errorf("the dialect's kinds have an unknown one, %q: the kinds of errors are %s", name, strings.Join(names, ", "))
 }
 
 // writes are statements of texts, nil if there are none.

@@ -32,6 +32,13 @@ var Postgres = Dialect{
 	Syntax:    read(`SELECT FROM WHERE`),
 	Duplicate: read(`SELECT 1 AS a, 2 AS a`),
 	Bytes:     echoBytes(`SELECT $1::bytea AS data`),
+	Kinds: map[sdk.Kind]sdk.Statement{
+		sdk.Invalid:     *read(`SELECT 1 / 0`),
+		sdk.Forbidden:   SQL(sdk.IntentWrite, `DROP TABLE pg_class`),
+		sdk.NotFound:    *read(`SELECT * FROM athena_missing`),
+		sdk.Conflict:    SQL(sdk.IntentWrite, `INSERT INTO athena_items (id, name) VALUES (1, 'a'), (1, 'b')`),
+		sdk.Unsupported: SQL(sdk.IntentWrite, `SELECT count(*) FROM athena_items FOR UPDATE`),
+	},
 	Family: []sdk.Statement{SQL(sdk.IntentWrite, `
 		DROP TABLE IF EXISTS athena_child_tags, athena_children, athena_profiles, athena_tags, athena_parents;
 		CREATE TABLE athena_parents (id bigint PRIMARY KEY, name text, boss bigint REFERENCES athena_parents);
@@ -100,6 +107,10 @@ var SQLite = Dialect{
 	Syntax:    read(`SELECT FROM WHERE`),
 	Duplicate: read(`SELECT 1 AS a, 2 AS a`),
 	Bytes:     echoBytes(`SELECT $1 AS data`),
+	Kinds: map[sdk.Kind]sdk.Statement{
+		sdk.NotFound: *read(`SELECT * FROM athena_missing`),
+		sdk.Conflict: SQL(sdk.IntentWrite, `INSERT INTO athena_items (id, name) VALUES (1, 'a'), (1, 'b')`),
+	},
 	Family: []sdk.Statement{SQL(sdk.IntentWrite, `
 		DROP TABLE IF EXISTS athena_child_tags;
 		DROP TABLE IF EXISTS athena_children;
@@ -131,9 +142,19 @@ var memoryDialect = Dialect{
 	Panic:        &sdk.Statement{Verb: sdk.Select, Table: sdk.Table{Name: "panic"}},
 	Leak:         &sdk.Statement{Verb: sdk.Select, Table: sdk.Table{Name: "leak"}},
 	TellsNew:     true,
+	Kinds:        failing(),
 	Family:       empty("athena_child_tags", "athena_children", "athena_profiles", "athena_tags", "athena_parents"),
 	Values:       empty("athena_values"),
 	ExactNumbers: true,
+}
+
+// failing are Memory's tables that fail.
+func failing() map[sdk.Kind]sdk.Statement {
+	statements := map[sdk.Kind]sdk.Statement{}
+	for kind := sdk.Internal; kind <= sdk.Canceled; kind++ {
+		statements[kind] = sdk.Statement{Verb: sdk.Select, Table: sdk.Table{Name: "fail_" + kind.String()}}
+	}
+	return statements
 }
 
 // empty deletes all rows of tables.

@@ -76,6 +76,9 @@ type Dialect struct {
 	Duplicate *sdk.Statement // answers one row: 1 and 2, both in a column named a
 	Bytes     *sdk.Statement // answers one row: the bytes 00 ff 10 in a column named data
 
+	// Kinds are statements that fail as an error of a kind, with nothing executed.
+	Kinds map[sdk.Kind]sdk.Statement
+
 	// Family makes, or empties, athena_parents (id, name, boss: a parent), athena_profiles
 	// (parent: the key, bio), athena_children (id, name, age, parent, guardian: parents),
 	// athena_tags (id, label, weight: 3 by default) and athena_child_tags (child, tag: the key).

@@ -165,7 +165,7 @@ func TestWhatDoesNotStart(t *testing.T) {
 
 func TestParseDialect(t *testing.T) {
 	const text = `{"prepare": ["a", "b"], "fill": ["c"], "numbers": "n", "slow": "d", "panic": "e", "leak": "f", "syntax": "g", "duplicate": "h",
-		"bytes": "i", "family": ["j"], "values": ["k"], "deferred": ["l"], "functions": ["m"], "elsewhere": ["n"], "role": ["o"], "places": ["p"],
+		"bytes": "i", "kinds": {"conflict": "x"}, "family": ["j"], "values": ["k"], "deferred": ["l"], "functions": ["m"], "elsewhere": ["n"], "role": ["o"], "places": ["p"],
 		"show_session": "q", "show_tx": "r", "headers": "s", "position": "t", "id_type": "u", "plan": {"v": "w"},
 		"exact_numbers": true, "durable": true, "details": true, "tells_new": true}`
 	d, err := sdktest.ParseDialect([]byte(text))
@@ -189,7 +189,8 @@ func TestParseDialect(t *testing.T) {
 		`{"prepare": ["a"], "numbers": "n"}`:                             `lacks "fill"`,
 		`{"prepare": "a"}`:                                               "cannot unmarshal string",
 		`[]`:                                                             "cannot unmarshal array",
-		`{"prepare": ["a"], "fill": ["c"], "numbers": "n"} x`: "goes on after the end",
+		`{"prepare": ["a"], "fill": ["c"], "numbers": "n", "kinds": {"bad": "x"}}`: `unknown one, "bad": the kinds of errors are internal, invalid`,
+		`{"prepare": ["a"], "fill": ["c"], "numbers": "n"} x`:                      "goes on after the end",
 	} {
 		if _, err := sdktest.ParseDialect([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %s", text, err, want)

@@ -33,7 +33,8 @@ class Store {
   // execute answers the one statement of a call. What it throws is the answer's error.
   async execute(call, answer) {
     const [statement] = call.statements;
-    if (statement.table?.schema) throw unsupported('schemas');
+    if (!statement.table?.name) throw invalid('invalid_table_name', 'the statement names no table');
+    if (statement.table.schema) throw unsupported('schemas');
     this.refresh();
     if (statement.verb === 'VERB_SELECT') await this.select(statement, answer);
     else await this.insert(statement, answer);
@@ -58,6 +59,7 @@ class Store {
 
   async insert(statement, answer) {
     const { name } = statement.table;
+    if (!statement.rows) throw invalid('invalid_rows', 'the insert has no rows');
     const pairs = readRows(statement.rows.payload).map((fields) => pair(fields, statement.rows.columns));
     this.checkNew(name, pairs);
 
@@ -75,16 +77,13 @@ class Store {
     await answer.release();
   }
 
-  // store adds the pairs, all or none. With a file, others may have been faster: whether the
-  // record counts is known when it is read back.
+  // store adds the pairs, all or none. Others may have been faster; with a file, also other
+  // processes: whether the record counts is known when it is read back.
   store(name, pairs) {
     const record = { id: crypto.randomUUID(), name, pairs };
-    if (!this.journal) {
-      this.apply(record);
-      return;
-    }
-    this.journal.add(record);
-    if (!this.refresh().has(record.id)) throw exists(name);
+    this.journal?.add(record);
+    const counts = this.journal ? this.refresh().has(record.id) : this.apply(record);
+    if (!counts) throw exists(name);
   }
 
   // refresh takes over what was written to the file, by this process and by others. It
