@@ -77,7 +77,7 @@ func (s *shell) run(t *testing.T, commands string) {
 func newShell(t *testing.T, plugins string) *shell {
 	t.Helper()
 	return &shell{dir: t.TempDir(), env: []string{"PATH=" + filepath.Dir(athena(t)) + ":" + os.Getenv("PATH"),
-		"CGO_ENABLED=0", "GOFLAGS=-mod=mod", "PLUGINS=" + plugins}}
+		"CGO_ENABLED=0", "PLUGINS=" + plugins}}
 }
 
 // TestPluginGuide pastes the shell commands of docs/plugins.md in their order, beside a
@@ -114,19 +114,30 @@ func TestPluginGuide(t *testing.T) {
 	if !answered {
 		t.Error("nothing was asked")
 	}
-	if _, err := sdktest.ParseDialect([]byte(dialect(blocks))); err != nil {
-		t.Error(err)
-	}
 }
 
-// dialect is the block that shows one.
-func dialect(blocks []block) string {
-	for _, b := range blocks {
-		if b.language == "json" && strings.Contains(b.text, `"prepare"`) {
-			return b.text
+// TestPluginGuideFiles reads the page's examples of files as what reads such files does.
+func TestPluginGuideFiles(t *testing.T) {
+	t.Parallel()
+	dialects, settings := 0, 0
+	for _, b := range guide(t) {
+		switch {
+		case b.language == "json" && strings.Contains(b.text, `"prepare"`):
+			dialects++
+			if _, err := sdktest.ParseDialect([]byte(b.text)); err != nil {
+				t.Error(err)
+			}
+		case b.language == "yaml" && strings.Contains(b.text, "clients:"):
+			settings++
+			g := launch(t, b.text, []string{"MOONS_TOKEN=a-secret"}, "diag")
+			if code := g.wait(t); code != 0 {
+				t.Errorf("diag exits with %d after reading\n%s", code, b.text)
+			}
 		}
 	}
-	return ""
+	if dialects != 1 || settings != 2 {
+		t.Errorf("the page has %d dialects, want 1, and %d configurations, want 2", dialects, settings)
+	}
 }
 
 // answers sends the page's curl command until the answer has what the page shows.
