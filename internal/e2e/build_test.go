@@ -8,7 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -46,7 +46,7 @@ var buildAthena = sync.OnceValues(func() (string, error) {
 	// go test reuses an old result unless a file that the test looked at has changed.
 	for _, dir := range []string{"cmd", "core", "sdk", "config.yaml"} {
 		err := filepath.WalkDir(filepath.Join(root, dir), func(path string, entry fs.DirEntry, err error) error {
-			if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, ".yaml") {
+			if err != nil || entry.IsDir() || !slices.Contains([]string{".go", ".yaml", ".tmpl"}, filepath.Ext(path)) {
 				return err
 			}
 			_, err = os.Stat(path)
