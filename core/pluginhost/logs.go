@@ -312,7 +312,10 @@ func (l *logs) pass(line []byte) {
 	level, message, args := parseLine(line)
 	switch {
 	case level != hclog.NoLevel:
-		l.sink.Log(level, message, args...)
+		for i := 1; i < len(args); i += 2 { // what was escaped twice is so once
+			args[i] = l.secrets.clean(hclogText(args[i]))
+		}
+		l.sink.Log(level, l.secrets.clean(message), args...)
 	case startsCrash(line):
 		l.sink.Error(string(line))
 	default:
