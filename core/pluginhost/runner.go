@@ -101,6 +101,7 @@ func (c *child) Start(context.Context) error {
 		return err
 	}
 	defer errW.Close()
+	widen(errW)
 	c.cmd.Stdout, c.cmd.Stderr = outW, errW
 	if err := c.forker.start(c.cmd); err != nil {
 		stdout.Close()

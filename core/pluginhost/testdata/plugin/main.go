@@ -140,15 +140,18 @@ func (i *instance) Execute(ctx context.Context, call *sdk.Call, rows *sdk.Rows) 
 			<-ctx.Done()
 			return ctx.Err()
 		}
-	case "pour": // for three seconds, number MB a second, as long as somebody reads
+	case "pour", "gush": // for three seconds, number MB a second, if somebody reads so fast
+		to := os.NewFile(2, "stderr") // to the gateway's pipe
+		if command == "gush" {
+			to = os.Stdout // which is go-plugin's
+		}
 		line := []byte(strings.Repeat("p", 99) + "\n")
 		chunk := bytes.Repeat(line, number*100) // of a hundredth of a second
 		ticker := time.NewTicker(10 * time.Millisecond)
 		defer ticker.Stop()
 		poured := 0
-		for range 300 {
-			<-ticker.C
-			n, err := os.Stderr.Write(chunk)
+		for began := time.Now(); time.Since(began) < 3*time.Second; <-ticker.C {
+			n, err := to.Write(chunk)
 			if err != nil {
 				return err
 			}
