@@ -107,7 +107,7 @@ func TestMisbehavingPlugins(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	addProbe(t, dir, "steady")
-	config := "api: {shutdown_timeout_secs: 3}\ngateway: {resilience_timeout_secs: 3}\nplugins: {limits: {leaking: {memory_mb: 96}}}\nclients:\n  steady: {backend: steady}\n"
+	config := "gateway: {resilience_timeout_secs: 3}\nplugins: {limits: {leaking: {memory_mb: 96}}}\nclients:\n  steady: {backend: steady}\n"
 	for _, m := range misbehaving {
 		config += fmt.Sprintf("  %s: {backend: %s, config: {%s}}\n", m.name, m.name, m.config)
 	}
@@ -179,6 +179,15 @@ func TestMisbehavingPlugins(t *testing.T) {
 			})
 		}
 	})
+	// A call that cannot be stopped would keep the gateway from ending until its timeout.
+	deaf, ok := g.plugin("callhang")
+	if !ok {
+		t.Fatal("the plugin of the call that hangs does not run")
+	}
+	if err := syscall.Kill(deaf.pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 20*time.Second, "its client serves", func() bool { return !deaf.alive() && g.query(t, "callhang", "pid").status == 200 })
 	middleNow, slowestNow := reader.lap(t, 200)
 	t.Logf("reads beside: the middle one %s, the slowest %s", middleNow, slowestNow)
 	// They share the processors, with other tests too, and no more than these.
