@@ -211,7 +211,7 @@ func (r *Remote) Introspect(ctx context.Context, instance string, generation uin
 		case err != nil:
 			return nil, lost(ctx, err, ExecutedNo)
 		case batch.Error != nil:
-			return nil, errorFromProto(batch.Error)
+			return nil, r.answered(errorFromProto(batch.Error))
 		}
 		schema.Version = batch.Version
 		for _, t := range batch.Tables {

@@ -28,6 +28,7 @@ type Remote struct {
 	backends []pluginpb.BackendClient
 	nextID   atomic.Uint64
 	nextConn atomic.Uint32
+	clean    func(error) *Error // nil: errors are handed on as they came
 
 	mu      sync.Mutex
 	idle    []*session // last used last
@@ -60,6 +61,18 @@ func NewRemote(conns ...*grpc.ClientConn) *Remote {
 	}
 	r.nextID.Store(rand.Uint64() >> 1) // call ids of two Remotes must not meet
 	return r
+}
+
+// CleanErrors lets clean replace each error that the plugin answers before a caller sees it,
+// such as by one without secrets. It is to be set before the first call.
+func (r *Remote) CleanErrors(clean func(error) *Error) { r.clean = clean }
+
+// answered is an error that the plugin answered.
+func (r *Remote) answered(e *Error) *Error {
+	if r.clean == nil {
+		return e
+	}
+	return r.clean(e)
 }
 
 // Close ends all sessions, running calls included, and the connections.
@@ -98,7 +111,7 @@ func (r *Remote) OpenInstance(ctx context.Context, instance string, generation u
 		return nil, lost(ctx, err, ExecutedUnknown)
 	}
 	if response.Error != nil {
-		return nil, errorFromProto(response.Error)
+		return nil, r.answered(errorFromProto(response.Error))
 	}
 	capabilities := capabilitiesFromProto(response.Capabilities)
 	return &capabilities, nil
@@ -111,7 +124,7 @@ func (r *Remote) CloseInstance(ctx context.Context, instance string, generation 
 		return lost(ctx, err, ExecutedUnknown)
 	}
 	if response.Error != nil {
-		return errorFromProto(response.Error)
+		return r.answered(errorFromProto(response.Error))
 	}
 	return nil
 }
@@ -123,7 +136,7 @@ func (r *Remote) Ping(ctx context.Context, instance string, generation uint64) e
 		return lost(ctx, err, ExecutedNo)
 	}
 	if response.Error != nil {
-		return errorFromProto(response.Error)
+		return r.answered(errorFromProto(response.Error))
 	}
 	return nil
 }
@@ -471,8 +484,8 @@ func (a *Answer) receive() error {
 			why := AsError(cause)
 			e.Kind, e.Reason, e.Message = why.Kind, why.Reason, why.Message
 		}
-		a.err = e
-		return e
+		a.err = a.remote.answered(e)
+		return a.err
 	}
 	return nil
 }

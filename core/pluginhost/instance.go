@@ -227,7 +227,7 @@ func (i *Instance) fail(e *sdk.Error) {
 }
 
 // openIn opens the instance in proc under a new generation, not yet for use. The config is
-// checked against the schema of proc.
+// checked against the schema of proc. A plugin that takes longer than StartTimeout has failed.
 func (i *Instance) openIn(ctx context.Context, proc *process) (*opened, error) {
 	prepared, secrets, err := proc.schema.prepare(i.config, i.plugin.host.options.ConfigDir)
 	if err != nil {
@@ -235,7 +235,15 @@ func (i *Instance) openIn(ctx context.Context, proc *process) (*opened, error) {
 	}
 	i.plugin.logs.secrets.add(i, secrets)
 	generation := i.plugin.generation.Add(1)
-	capabilities, err := proc.remote.OpenInstance(ctx, i.name, generation, prepared)
+	limit := i.plugin.host.options.StartTimeout
+	attempt, done := context.WithTimeout(ctx, limit)
+	defer done()
+	capabilities, err := proc.remote.OpenInstance(attempt, i.name, generation, prepared)
+	if err != nil && attempt.Err() != nil && ctx.Err() == nil {
+		e := unavailable("open_timeout", fmt.Sprintf("plugin %q did not open %q within %s", i.plugin.name, i.name, limit))
+		e.Hint = fmt.Sprintf("what it printed meanwhile is in GET /admin/plugins/%s/logs", i.plugin.name)
+		return nil, i.couldNot(e)
+	}
 	if err != nil {
 		return nil, i.couldNot(i.plugin.logs.secrets.cleanError(err))
 	}
@@ -316,9 +324,7 @@ func (i *Instance) reopen(proc *process) {
 	ctx, cancel := context.WithCancel(i.plugin.host.ctx)
 	defer cancel()
 	for failures := 0; ; failures++ {
-		attempt, done := context.WithTimeout(ctx, i.plugin.host.options.StartTimeout)
-		err := i.openNow(attempt, proc)
-		done()
+		err := i.openNow(ctx, proc)
 		if err == nil {
 			return
 		}

@@ -25,6 +25,12 @@ const (
 	logRate  = 1 << 20  // bytes a second
 	logBurst = 4 << 20  // bytes
 	keptTail = 64 << 10 // bytes of what was not looked at, in case they are its last words
+	// floodRest is how long a flood is left in its pipe once that is empty: a reader that
+	// wakes for each write costs more than what it reads.
+	floodRest = 5 * time.Millisecond
+	// printRate bounds how fast a flood is taken that comes through go-plugin's streams, in
+	// small messages: the plugin waits for it.
+	printRate = 16 << 20 // bytes a second
 )
 
 // logs carries a plugin's output into the host's log through a ring of fixed size. Writing
@@ -41,10 +47,11 @@ type logs struct {
 	next    uint64           // number of the next line
 	logged  uint64           // number of the first line that is not in the host's log
 	dropped uint64
-	spent   float64   // bytes looked at, less what logRate has given back
-	spentAt time.Time // when that was so
-	tail    []byte    // the end of what was not looked at since lines was added to
-	crash   []string  // the first lines of the last Go panic since mark, secrets removed
+	spent   float64       // bytes looked at, less what logRate has given back
+	spentAt time.Time     // when that was so
+	owed    time.Duration // see debt
+	tail    []byte        // the end of what was not looked at since lines was added to
+	crash   []string      // the first lines of the last Go panic since mark, secrets removed
 }
 
 func newLogs(sink hclog.Logger) *logs {
@@ -102,8 +109,22 @@ func (l *logs) Write(p []byte) (int, error) {
 		readLines(bytes.NewReader(p), l.add)
 	} else {
 		l.drop(p)
+		time.Sleep(l.debt(len(p)))
 	}
 	return len(p), nil
+}
+
+// debt is how long a flood is to wait after n more bytes: nothing until floodRest is due.
+func (l *logs) debt(n int) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.owed += time.Duration(n) * time.Second / printRate
+	if l.owed < floodRest {
+		return 0
+	}
+	owed := l.owed
+	l.owed = 0
+	return owed
 }
 
 // spend reports whether n more bytes may be looked at.
@@ -124,8 +145,9 @@ func (l *logs) spend(n int) bool {
 func (l *logs) drop(text []byte) {
 	l.mu.Lock()
 	l.dropped += uint64(bytes.Count(text, []byte("\n")))
+	text = text[max(0, len(text)-keptTail):]
+	l.tail = append(l.tail[:0], l.tail[min(len(l.tail), max(0, len(l.tail)+len(text)-keptTail)):]...)
 	l.tail = append(l.tail, text...)
-	l.tail = append(l.tail[:0], l.tail[max(0, len(l.tail)-keptTail):]...)
 	l.mu.Unlock()
 	l.poke()
 }
@@ -161,6 +183,9 @@ func (t *throttle) Read(p []byte) (int, error) {
 		case !t.logs.spend(n):
 			t.logs.drop(chunk)
 			t.cut = true
+			if n < len(t.buffer) && t.err == nil {
+				time.Sleep(floodRest)
+			}
 		case t.cut && n > 0:
 			_, t.left, t.cut = bytes.Cut(chunk, []byte("\n"))
 			t.cut = !t.cut
@@ -312,7 +337,10 @@ func (l *logs) pass(line []byte) {
 	level, message, args := parseLine(line)
 	switch {
 	case level != hclog.NoLevel:
-		l.sink.Log(level, message, args...)
+		for i := 1; i < len(args); i += 2 { // what was escaped twice is so once
+			args[i] = l.secrets.clean(hclogText(args[i]))
+		}
+		l.sink.Log(level, l.secrets.clean(message), args...)
 	case startsCrash(line):
 		l.sink.Error(string(line))
 	default:

@@ -3,6 +3,7 @@ package pluginhost
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -203,19 +204,34 @@ func TestSecretsOfConfigs(t *testing.T) {
 		t.Fatal(err)
 	}
 	var set secretSet
-	set.add(&Instance{}, secrets)
+	owner := &Instance{}
+	set.add(owner, secrets)
 	for text, want := range map[string]string{
-		`key top"secret`:               `key ***`,
-		`{"key":"top\"secret"}`:        `{"key":"***"}`,
-		`password='it is' user=u`:      `password='***' user=u`,
-		`?api_key=abc123&x=1`:          `?api_key=***&x=1`,
-		`redis://:foobared@h`:          `redis://:***@h`,
-		`plain p@ssw, coded p%40ssw`:   `plain ***, coded ***`,
-		`nothing to hide in postgres:`: `nothing to hide in postgres:`,
+		`key top"secret`:                `key ***`,
+		`{"key":"top\"secret"}`:         `{"key":"***"}`,
+		`password='it is' user=u`:       `password='***' user=u`,
+		`?api_key=abc123&x=1`:           `?api_key=***&x=1`,
+		`redis://:foobared@h`:           `redis://:***@h`,
+		`plain p@ssw, coded p%40ssw`:    `plain ***, coded ***`,
+		`nothing to hide in postgres:`:  `nothing to hide in postgres:`,
+		`Basic dTpmb29iYXJlZA==`:        `Basic dTp***A==`,
+		`"{\"key\":\"top\\\"secret\"}"`: `"{\"key\":\"***\"}"`,
+		`p%40ssw, p%2540ssw`:            `***, ***`,
 	} {
 		if got := set.clean(text); got != want {
 			t.Errorf("%s: got %s, want %s", text, got, want)
 		}
+	}
+	set.remove(owner)
+	if got := set.clean("redis://:foobared@h"); got != "redis://:***@h" {
+		t.Errorf("when it is closed: %s", got)
+	}
+	for n := range pastSecrets {
+		set.add(owner, []string{fmt.Sprint("another", n)})
+		set.remove(owner)
+	}
+	if got := set.clean("foobared another0"); got != "foobared ***" {
+		t.Errorf("after many others: %s", got)
 	}
 }
 

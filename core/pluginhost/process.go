@@ -127,6 +127,7 @@ func (p *process) dial(ctx context.Context, address net.Addr, name string) error
 		}
 	}
 	p.remote = sdk.NewRemote(conns...)
+	p.remote.CleanErrors(p.child.logs.secrets.cleanError)
 	if p.manifest, err = p.remote.Describe(ctx); err != nil {
 		return err
 	}

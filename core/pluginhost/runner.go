@@ -101,6 +101,7 @@ func (c *child) Start(context.Context) error {
 		return err
 	}
 	defer errW.Close()
+	widen(errW)
 	lifeline, alive, err := os.Pipe() // one each: what a plugin does to it reaches no other
 	if err != nil {
 		stdout.Close()

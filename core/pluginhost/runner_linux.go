@@ -2,6 +2,7 @@ package pluginhost
 
 import (
 	"errors"
+	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -23,4 +24,14 @@ func (c *child) reap() {
 	c.signalGroup()
 	_ = c.cmd.Wait() // its error repeats the state
 	c.reaped = true
+}
+
+// outputPipe is how much of a plugin's output the kernel holds until it is read, in bytes.
+const outputPipe = 1 << 20
+
+// widen lets a pipe hold more, if the system allows it: a flood is read in fewer pieces.
+func widen(pipe *os.File) {
+	if raw, err := pipe.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, outputPipe) })
+	}
 }

@@ -176,6 +176,9 @@ func (h *Host) Metrics(ctx context.Context) map[string]map[string][]sdk.Metric {
 				p.logger.Warn("no metrics", "error", err)
 				return
 			}
+			for _, one := range metrics {
+				p.logs.secrets.cleanMetrics(one)
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			found[p.name] = metrics

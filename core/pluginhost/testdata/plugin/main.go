@@ -3,12 +3,17 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"log"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,6 +35,37 @@ type config struct {
 
 type instance struct{ config config }
 
+// forms are the secrets as they are and as programs write them.
+func (c config) forms() string {
+	var all []string
+	for _, text := range []string{c.URI, c.Token} {
+		var plain strings.Builder
+		encoder := json.NewEncoder(&plain)
+		encoder.SetEscapeHTML(false)
+		_ = encoder.Encode(text)
+		safe, _ := json.Marshal(text)
+		all = append(all, text, url.QueryEscape(text), url.PathEscape(text), upperEscape.ReplaceAllStringFunc(url.QueryEscape(text), strings.ToLower), plain.String(), string(safe), strconv.Quote(text))
+		for n := range 3 { // where it begins in a group of three bytes
+			all = append(all, base64.StdEncoding.EncodeToString([]byte(strings.Repeat("u", n)+text)), base64.RawURLEncoding.EncodeToString([]byte(strings.Repeat("u", n)+text+":user")))
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+var upperEscape = regexp.MustCompile(`%[0-9A-F]{2}`)
+
+// tell puts the secrets into all of an error.
+func (c config) tell(e *sdk.Error) *sdk.Error {
+	e.Detail, e.Hint, e.Log = c.forms(), "not "+c.URI, "tried "+c.forms()
+	e.Details, _ = json.Marshal(map[string]string{"tried": c.forms(), "at": c.URI})
+	return e
+}
+
+// Metrics tells the secrets as a label.
+func (i *instance) Metrics() []sdk.Metric {
+	return []sdk.Metric{{Name: "opened", Help: "Whether it is open.", Value: 1, Labels: []sdk.Pair{{Name: "at", Value: i.config.URI}}}}
+}
+
 func open(ctx context.Context, c config) (*instance, error) {
 	hclog.Default().Info("opening", "token", c.Token)
 	if _, err := os.Stat(c.Flag); err == nil {
@@ -44,7 +80,8 @@ func open(ctx context.Context, c config) (*instance, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	case "fail":
-		return nil, sdk.E(sdk.Unavailable, "unreachable", "no database at "+c.URI)
+		fmt.Fprintln(os.Stderr, "could not open with", c.forms())
+		return nil, c.tell(sdk.E(sdk.Unavailable, "unreachable", "no database at "+c.URI))
 	}
 	return &instance{config: c}, nil
 }
@@ -79,6 +116,60 @@ func (i *instance) Execute(ctx context.Context, call *sdk.Call, rows *sdk.Rows) 
 		go func() { panic("the end of " + i.config.Token) }()
 		<-ctx.Done()
 		return ctx.Err()
+	case "tell": // its secrets, by the way of the argument
+		switch argument {
+		case "log":
+			hclog.Default().Info("it is "+i.config.forms(), "uri", i.config.URI, "forms", strings.Fields(i.config.forms()))
+		case "stderr":
+			fmt.Fprintln(os.Stderr, i.config.forms())
+		case "stdout":
+			fmt.Println(i.config.forms())
+		case "error":
+			return i.config.tell(sdk.E(sdk.Invalid, "told", "refused for "+i.config.URI))
+		case "late error":
+			for range 4000 { // more than is looked at before the answer begins
+				if err := rows.Raw(kilobyte); err != nil {
+					return err
+				}
+			}
+			return i.config.tell(sdk.E(sdk.Invalid, "told", "refused for "+i.config.URI))
+		case "panic":
+			panic(i.config.forms())
+		case "crash":
+			go func() { panic(i.config.forms()) }()
+			<-ctx.Done()
+			return ctx.Err()
+		}
+	case "pour", "gush": // for three seconds, number MB a second, if somebody reads so fast
+		to := os.NewFile(2, "stderr") // to the gateway's pipe
+		if command == "gush" {
+			to = os.Stdout // which is go-plugin's
+		}
+		line := []byte(strings.Repeat("p", 99) + "\n")
+		chunk := bytes.Repeat(line, number*100) // of a hundredth of a second
+		ticker := time.NewTicker(10 * time.Millisecond)
+		defer ticker.Stop()
+		poured := 0
+		for began := time.Now(); time.Since(began) < 3*time.Second; <-ticker.C {
+			n, err := to.Write(chunk)
+			if err != nil {
+				return err
+			}
+			poured += n
+		}
+		rows.Columns("poured")
+		return rows.Row(poured)
+	case "runaway": // a child that leaves our group and holds our output open
+		cmd := exec.Command("sleep", "1000")
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.NewFile(2, "stderr")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		rows.Columns("pid")
+		return rows.Row(cmd.Process.Pid)
+	case "stuck": // deaf to the end of its call
+		select {}
 	case "stop":
 		if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
 			return err
