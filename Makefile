@@ -1,6 +1,6 @@
 # The commands of this repository. Only `test`, `fuzz` and `bench` need more than Go: a
 # PostgreSQL, which scripts/with-postgres.sh starts (on Debian it installs it first), and for
-# `test` PgBouncer, PostGIS and npm, from which PostgreSQL 18 comes.
+# `test` PgBouncer, PostGIS and Node with npm, from which PostgreSQL 18 comes.
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 60s
