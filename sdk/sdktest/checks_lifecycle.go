@@ -267,12 +267,15 @@ func together(n int, f func(int) error) error {
 	return nil
 }
 
-func swapCheck(ctx context.Context, c *client) error {
-	const readers, swaps = 8, 5
+// whileSwapped calls ask again and again, from several callers at once, while the instance is
+// replaced by new generations. ask gets the generation, and late, which reports whether another
+// has replaced it meanwhile.
+func (c *client) whileSwapped(ctx context.Context, ask func(generation uint64, late func() bool) error) error {
+	const callers, swaps = 8, 5
 	var generation atomic.Uint64
 	var stop atomic.Bool
 	generation.Store(1)
-	return together(readers+1, func(n int) error {
+	return together(callers+1, func(n int) error {
 		if n == 0 {
 			defer stop.Store(true)
 			for next := uint64(2); next < 2+swaps; next++ {
@@ -287,18 +290,28 @@ func swapCheck(ctx context.Context, c *client) error {
 			return nil
 		}
 		for !stop.Load() {
-			call := c.call(selectItems("id"))
-			call.Generation = generation.Load()
-			answers, err := c.execute(ctx, call)
-			if e := (*sdk.Error)(nil); errors.As(err, &e) && e.Reason == "unknown_instance" && call.Generation != generation.Load() {
-				continue // the caller was late: it asks the new generation
-			}
-			if err != nil {
+			asked := generation.Load()
+			if err := ask(asked, func() bool { return asked != generation.Load() }); err != nil {
 				return err
 			}
-			if answers[0].tail.Rows != 6 {
-				return fmt.Errorf("%d rows of 6", answers[0].tail.Rows)
-			}
+		}
+		return nil
+	})
+}
+
+func swapCheck(ctx context.Context, c *client) error {
+	return c.whileSwapped(ctx, func(generation uint64, late func() bool) error {
+		call := c.call(selectItems("id"))
+		call.Generation = generation
+		answers, err := c.execute(ctx, call)
+		if e := (*sdk.Error)(nil); errors.As(err, &e) && e.Reason == "unknown_instance" && late() {
+			return nil // the caller asks the new generation
+		}
+		if err != nil {
+			return err
+		}
+		if answers[0].tail.Rows != 6 {
+			return fmt.Errorf("%d rows of 6", answers[0].tail.Rows)
 		}
 		return nil
 	})

@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/athena-gateway/athena/sdk"
@@ -229,37 +228,16 @@ func deadlineCheck(ctx context.Context, c *client) error {
 
 // swapProbesCheck is swapCheck for any backend.
 func swapProbesCheck(ctx context.Context, c *client) error {
-	const callers, swaps = 8, 5
 	want, err := c.ask(ctx, instanceName, 1)
 	if want == "" {
 		return err
 	}
-	var generation atomic.Uint64
-	var stop atomic.Bool
-	generation.Store(1)
-	return together(callers+1, func(n int) error {
-		if n == 0 {
-			defer stop.Store(true)
-			for next := uint64(2); next < 2+swaps; next++ {
-				if _, err := c.remote.OpenInstance(ctx, instanceName, next, c.Config); err != nil {
-					return fmt.Errorf("open generation %d: %w", next, err)
-				}
-				generation.Store(next)
-				if err := c.remote.CloseInstance(ctx, instanceName, next-1); err != nil {
-					return fmt.Errorf("close generation %d: %w", next-1, err)
-				}
-			}
+	return c.whileSwapped(ctx, func(generation uint64, late func() bool) error {
+		came, err := c.ask(ctx, instanceName, generation)
+		if came == want || came == "unavailable unknown_instance" && late() {
 			return nil
 		}
-		for !stop.Load() {
-			asked := generation.Load()
-			came, err := c.ask(ctx, instanceName, asked)
-			late := asked != generation.Load() && came == "unavailable unknown_instance"
-			if came != want && !late {
-				return fmt.Errorf("a call came to %q, and to %q before the swap: %w", came, want, err)
-			}
-		}
-		return nil
+		return fmt.Errorf("a call came to %q, and to %q before the swap: %w", came, want, err)
 	})
 }
 
