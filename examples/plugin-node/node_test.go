@@ -32,7 +32,7 @@ func TestSelectAndInsert(t *testing.T) {
 		returning := insert("fruit", `{"key": "fig"}`)
 		returning.Returning = sdk.ReturnSelection
 		tail = wantBody(t, p, returning, `[{"key":"fig","value":null}]`)
-		if diff := cmp.Diff([]sdk.Pair{{Name: "key", Value: "fig"}}, tail.Keys); diff != "" || *tail.Affected != 1 {
+		if diff := cmp.Diff([]sdk.KeyColumn{{Name: "key", Value: "fig"}}, tail.Keys); diff != "" || *tail.Affected != 1 {
 			t.Errorf("the tail of one row is %+v: %s", tail, diff)
 		}
 		all := `[{"key":"apple","value":9223372036854775807},{"key":"pär","value":{"n": [1.10, "a,}\"]\\"], "s":""}},{"key":"fig","value":null}]`
