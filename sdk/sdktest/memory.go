@@ -261,6 +261,15 @@ func (t *tx) read(ctx context.Context, from *source, s *sdk.Statement, rows *sdk
 // write executes an Insert, Update or Delete and answers with the written rows.
 func (t *tx) write(ctx context.Context, to *table, s *sdk.Statement, rows *sdk.Rows) error {
 	rows.Tail.TablesWritten = []string{"main." + to.name}
+	// Names before values: that is how databases look for mistakes.
+	if _, err := to.findAll(s.Rows.Columns); err != nil {
+		return err
+	}
+	for _, item := range s.Set {
+		if _, err := to.find(item.Column); err != nil {
+			return err
+		}
+	}
 	returned := t.returned(to, s)
 	if t.err != nil {
 		return t.err
