@@ -153,7 +153,7 @@ var scalars = map[string]func(generator) string{
 	"bool": func(g generator) string { return g.pick("t", "f") },
 	"int2": func(g generator) string { return g.integer(16) }, "int4": func(g generator) string { return g.integer(32) },
 	"int8": func(g generator) string { return g.integer(64) }, "oid": func(g generator) string { return fmt.Sprint(g.Uint32()) },
-	"float4":  func(g generator) string { return g.float("3.4028235e38", "1e-45", "16777217") },
+	"float4":  func(g generator) string { return g.float("3e38", "1e-45", "16777217") },
 	"float8":  func(g generator) string { return g.float("1e308", "5e-324") },
 	"numeric": generator.numeric, "money": func(g generator) string { return g.pick("", "-") + g.digits(1+g.IntN(12)) + "." + g.digits(2) },
 	"text": generator.text, "varchar(60)": generator.text, "char(70)": generator.text, "citext": generator.text,
