@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -54,7 +55,7 @@ func serveDev(s *server, name, dir string) error {
 		}
 		return err
 	}
-	defer os.Remove(path)
+	defer removeOwn(path, text)
 	hclog.Default().Info("serving; a gateway with plugins.verify: dev attaches by itself", "file", path)
 	server := grpc.NewServer(serverOptions()...)
 	s.register(server)
@@ -62,7 +63,7 @@ func serveDev(s *server, name, dir string) error {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-signals
-		os.Remove(path) // the gateway goes back to the plugin's file, when its calls here have ended
+		removeOwn(path, text) // the gateway goes back to the plugin's file, when its calls here have ended
 		select {
 		case <-s.left():
 		case <-signals: // somebody does not want to wait
@@ -72,6 +73,13 @@ func serveDev(s *server, name, dir string) error {
 	err = server.Serve(listener)
 	s.closeAll()
 	return err
+}
+
+// removeOwn removes the file, unless another process has written it anew.
+func removeOwn(path string, text []byte) {
+	if now, err := os.ReadFile(path); err == nil && bytes.Equal(now, text) {
+		os.Remove(path)
+	}
 }
 
 // writeWhole writes a file so that nobody reads half of it.

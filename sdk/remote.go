@@ -195,6 +195,11 @@ func (r *Remote) Drain(ctx context.Context) error {
 	if _, err := r.plugin.Drain(ctx, &pluginpb.DrainRequest{}); err != nil {
 		return lost(ctx, err, ExecutedUnknown)
 	}
+	return r.Rest(ctx)
+}
+
+// Rest waits until no call is under way.
+func (r *Remote) Rest(ctx context.Context) error {
 	r.mu.Lock()
 	if r.calls > 0 && r.resting == nil {
 		r.resting = make(chan struct{})
@@ -267,7 +272,7 @@ func (r *Remote) acquire(call context.Context) (*session, error) {
 	r.mu.Unlock()
 	if closed {
 		r.ended()
-		return nil, errors.New("the connection is closed")
+		return nil, status.Error(codes.Unavailable, "the connection is closed")
 	}
 	// A session outlives its calls: its context is its own.
 	ctx, cancel := context.WithCancel(context.Background())

@@ -323,3 +323,23 @@ func TestRemoteHugeRow(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(body), err)
 	}
 }
+
+// TestClosedRemote: a call that comes when the connection is closed has not been executed, and
+// another process may take it.
+func TestClosedRemote(t *testing.T) {
+	type none struct{}
+	remote, end, err := InProcess(Plugin{Name: "x", Version: "1", Backend: NewBackend(func(context.Context, none) (closedInstance, error) { return closedInstance{}, nil })})
+	if err != nil {
+		t.Fatal(err)
+	}
+	end()
+	_, err = remote.Execute(t.Context(), &Call{})
+	if e := AsError(err); e.Kind != Unavailable || e.Reason != "plugin_lost" || e.Executed != ExecutedNo {
+		t.Errorf("got %+v", e)
+	}
+}
+
+type closedInstance struct{}
+
+func (closedInstance) Execute(context.Context, *Call, *Rows) error { return nil }
+func (closedInstance) Close() error                                { return nil }

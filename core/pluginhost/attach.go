@@ -19,12 +19,19 @@ import (
 
 // readDevProcess reads NAME.dev; nil if it tells of no living process.
 func readDevProcess(path string) *sdk.DevProcess {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil
 	}
 	var dev sdk.DevProcess
-	if json.Unmarshal(text, &dev) != nil || dev.PID <= 0 || syscall.Kill(dev.PID, 0) != nil {
+	if json.Unmarshal(text, &dev) != nil || dev.PID <= 0 || dev.Protocol != sdk.Handshake.ProtocolVersion || syscall.Kill(dev.PID, 0) != nil {
+		return nil
+	}
+	// The process may be another one by now.
+	if conn, err := net.Dial("unix", dev.Address); err != nil || conn.Close() != nil {
 		return nil
 	}
 	return &dev

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -45,6 +46,10 @@ func (p *plugin) program() (program, *sdk.Error) {
 	p.mu.Lock()
 	file, refused := p.file, p.refused
 	p.mu.Unlock()
+	vouched := p.good.checksum != "" && p.host.catalog.trust.check(p.name, p.good.checksum) == nil
+	if vouched && file.Err == nil && file.Checksum == p.good.checksum && refused != p.good.checksum {
+		return p.good, nil // not the file: it may be half written
+	}
 	what, err := p.host.stage(file)
 	if err == nil && what.checksum != refused {
 		p.mu.Lock()
@@ -52,7 +57,7 @@ func (p *plugin) program() (program, *sdk.Error) {
 		p.mu.Unlock()
 		return what, nil
 	}
-	if p.good.checksum != "" && p.host.catalog.trust.check(p.name, p.good.checksum) == nil {
+	if vouched {
 		return p.good, nil
 	}
 	if err == nil {
@@ -114,6 +119,10 @@ func (p *plugin) prepare(ctx context.Context, old *process) *process {
 // proven remembers a program that works, for when a later one does not.
 func (p *plugin) proven(what program) {
 	if what.dev == nil {
+		if before := p.good.path; before != "" && before != what.path { // who executes it keeps it
+			os.Remove(before)
+			os.Remove(filepath.Dir(before))
+		}
 		p.good = what
 	}
 }
@@ -228,7 +237,7 @@ func (p *plugin) finish(proc *process, left []*opened) {
 		})
 		defer stop()
 		began := time.Now()
-		if err := proc.remote.Drain(ctx); err != nil {
+		if err := proc.drain(ctx); err != nil {
 			p.logger.Warn("replaced plugin ends with calls under way", "pid", proc.child.ID(), "calls", proc.remote.Calls(), "error", err)
 		}
 		var all sync.WaitGroup

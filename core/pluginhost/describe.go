@@ -23,6 +23,10 @@ func (h *Host) Describe(ctx context.Context, name string) (*sdk.Manifest, error)
 // Scan reads a plugin directory as Discover does, without a Host. Nothing is executed.
 func Scan(dir string) ([]Plugin, error) {
 	c := catalog{dir: dir}
-	c.trust.mode = VerifyDev
-	return c.read()
+	c.trust.mode = VerifyWarn // processes under development are no files
+	plugins, err := c.read()
+	for i := range plugins {
+		plugins[i].Warning = ""
+	}
+	return plugins, err
 }

@@ -20,10 +20,10 @@ func pluginProcs(n int) int { return (n + 1) / 2 }
 // environ is the environment of a plugin. extra holds names to pass on as well, or
 // NAME=value to set. A limit of memory tells Go when to collect harder.
 func environ(extra []string, limits Limits) []string {
-	var names, env []string
+	var names, set, env []string
 	for _, e := range extra {
 		if strings.Contains(e, "=") {
-			env = append(env, e)
+			set = append(set, e)
 		} else {
 			names = append(names, e)
 		}
@@ -43,5 +43,5 @@ func environ(extra []string, limits Limits) []string {
 			env = append(env, e)
 		}
 	}
-	return env
+	return append(env, set...) // of equal names the last counts
 }

@@ -49,7 +49,7 @@ func (c *child) exit(p *process) *Exit {
 		return &Exit{Time: time.Now(), Uptime: time.Since(p.started), Why: p.why, detached: true}
 	}
 	status := c.cmd.ProcessState
-	e := &Exit{Time: time.Now(), Uptime: time.Since(p.started), Code: status.ExitCode(), Why: p.why, Output: c.logs.crashed()}
+	e := &Exit{Time: time.Now(), Uptime: time.Since(p.started), Code: status.ExitCode(), Why: p.why, Output: c.crash}
 	if e.Output == nil {
 		e.Output = lastWords(c.logs.last(c.firstLog, lastLines))
 	}

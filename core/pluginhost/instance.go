@@ -67,7 +67,7 @@ func (i *Instance) Execute(ctx context.Context, call *sdk.Call) (*sdk.Answer, er
 			}
 			return answer, nil
 		}
-		if o = i.recover(ctx, o, err); o == nil || attempt == maxMoves {
+		if o = i.recover(ctx, o, err, call.Deadline); o == nil || attempt == maxMoves {
 			return nil, err
 		}
 	}
@@ -86,7 +86,7 @@ func (i *Instance) Ping(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
-	if o = i.recover(ctx, o, err); o == nil {
+	if o = i.recover(ctx, o, err, time.Time{}); o == nil {
 		return err
 	}
 	return o.process.remote.Ping(ctx, i.name, o.generation)
@@ -122,23 +122,21 @@ func (i *Instance) Close(ctx context.Context) error {
 }
 
 // recover judges a failed call and returns where to send it again: only when the plugin
-// did not take it, so that nothing was executed.
-func (i *Instance) recover(ctx context.Context, o *opened, err error) *opened {
+// did not take it, so that nothing was executed. It may wait for that until the deadline.
+func (i *Instance) recover(ctx context.Context, o *opened, err error, deadline time.Time) *opened {
 	e := sdk.AsError(err)
 	switch e.Reason {
 	case "plugin_lost":
 		if o.process.retired.Load() { // it ended, and another has taken over
-			if now := i.now.Load(); e.Executed == sdk.ExecutedNo && now != o {
-				return now
+			if e.Executed == sdk.ExecutedNo {
+				return i.moved(ctx, o, deadline)
 			}
 			return nil
 		}
 		i.leave(o.process) // the next call waits for the new process
 		o.process.lose("a call lost its connection")
 	case "draining":
-		if now := i.now.Load(); now != o {
-			return now
-		}
+		return i.moved(ctx, o, deadline)
 	case "unknown_instance":
 		if now := i.now.Load(); now != o {
 			return now
@@ -148,6 +146,19 @@ func (i *Instance) recover(ctx context.Context, o *opened, err error) *opened {
 		}
 	}
 	return nil
+}
+
+// moved returns where the instance is open instead of o; nil if it is still there, or is not
+// open in time.
+func (i *Instance) moved(ctx context.Context, o *opened, deadline time.Time) *opened {
+	now := i.now.Load()
+	if now == nil {
+		now, _ = i.wait(ctx, deadline) // the error at hand says that nothing was executed
+	}
+	if now == o {
+		return nil
+	}
+	return now
 }
 
 // leave makes calls wait if the instance is open in proc.
@@ -326,6 +337,13 @@ func (i *Instance) reopen(proc *process) {
 	for failures := 0; ; failures++ {
 		err := i.openNow(ctx, proc)
 		if err == nil {
+			return
+		}
+		i.mu.Lock()
+		closed := i.closed
+		i.mu.Unlock()
+		if closed {
+			i.plugin.logs.secrets.remove(i) // openIn may have added them after Close
 			return
 		}
 		pause := backoff(minBackoff, failures)

@@ -40,7 +40,6 @@ type logs struct {
 	spentAt time.Time     // when that was so
 	owed    time.Duration // see debt
 	tail    []byte        // the end of what was not looked at since lines was added to
-	crash   []string      // the first lines of the last Go panic since mark, secrets removed
 }
 
 func newLogs(sink hclog.Logger) *logs {
@@ -63,9 +62,6 @@ func (l *logs) add(line []byte) {
 	clean := l.secrets.clean(string(line))
 	l.mu.Lock()
 	l.tail = nil
-	if len(l.crash) > 0 && len(l.crash) < lastLines || len(l.crash) == 0 && startsCrash(line) {
-		l.crash = append(l.crash, clean)
-	}
 	slot := &l.lines[l.next%logLines]
 	*slot = append((*slot)[:0], clean...)
 	l.next++
@@ -86,11 +82,6 @@ func (l *logs) poke() {
 
 // setLevel says which lines reach the host's log.
 func (l *logs) setLevel(level hclog.Level) { l.sink.SetLevel(level) }
-
-// copyFrom adds the lines of a plugin's output until it ends.
-func (l *logs) copyFrom(r io.Reader) {
-	readLines(&throttle{logs: l, r: r, buffer: make([]byte, keptTail)}, l.add)
-}
 
 // readLines calls f for each line of r, cut to maxLine. The bytes are f's only during the
 // call.
@@ -120,19 +111,11 @@ func startsCrash(line []byte) bool {
 	return false
 }
 
-// mark is the number of the next line, which is that of a new process.
+// mark is the number of the next line.
 func (l *logs) mark() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.crash = nil
 	return l.next
-}
-
-// crashed returns the first lines of a Go panic, if there was one since mark.
-func (l *logs) crashed() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.crash
 }
 
 // last returns the newest lines, at most that many and none older than number from, secrets

@@ -164,6 +164,10 @@ func (h *Host) Open(ctx context.Context, backend, instance string, config json.R
 		}
 		i := newInstance(p, instance, config)
 		if err := i.openNow(ctx, proc); err != nil {
+			if proc.retired.Load() && ctx.Err() == nil && sdk.AsError(err).Reason == "plugin_lost" {
+				p.logs.secrets.remove(i)
+				continue // it was replaced meanwhile
+			}
 			e := p.openError(ctx, i, proc, err)
 			p.logs.secrets.remove(i)
 			return nil, e

@@ -166,6 +166,15 @@ func (p *process) over() bool {
 	}
 }
 
+// drain lets its calls end. A process that was started by hand may serve others, or this
+// gateway again, and is not told to refuse calls.
+func (p *process) drain(ctx context.Context) error {
+	if p.child.attached {
+		return p.remote.Rest(ctx)
+	}
+	return p.remote.Drain(ctx)
+}
+
 // stop asks the process to end, kills it and its group after grace, and frees everything.
 func (p *process) stop(grace time.Duration) {
 	timer := time.AfterFunc(grace, p.child.kill)

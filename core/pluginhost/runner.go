@@ -66,6 +66,7 @@ type child struct {
 	firstLine      string         // the same; to be read when exited is closed
 	firstLog       uint64         // number of its first line in logs
 	readers        sync.WaitGroup
+	crash          []string // the first lines of a Go panic, secrets removed; to be read when exited is closed
 
 	mu     sync.Mutex
 	pid    int  // 0: not started
@@ -124,7 +125,7 @@ func (c *child) Start(context.Context) error {
 	var handshake *io.PipeWriter
 	c.handshake, handshake = io.Pipe()
 	c.readers.Go(func() { c.readStdout(handshake) })
-	c.readers.Go(func() { c.logs.copyFrom(stderr) })
+	c.readers.Go(func() { readLines(&throttle{logs: c.logs, r: stderr, buffer: make([]byte, keptTail)}, c.readStderr) })
 	c.mu.Lock()
 	c.pid = c.cmd.Process.Pid
 	if c.killed { // while it was being forked
@@ -150,6 +151,14 @@ func (c *child) readStdout(handshake *io.PipeWriter) {
 		handshake.Close()
 	})
 	handshake.Close()
+}
+
+// readStderr hands a line to the log, and keeps it if it belongs to a Go panic.
+func (c *child) readStderr(line []byte) {
+	c.logs.add(line)
+	if len(c.crash) < lastLines && (len(c.crash) > 0 || startsCrash(line)) {
+		c.crash = append(c.crash, c.logs.secrets.clean(strings.TrimRight(string(line), "\r\n")))
+	}
 }
 
 // await reaps the process when it ends, and with it its group.

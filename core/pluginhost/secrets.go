@@ -39,7 +39,11 @@ func (s *secretSet) add(owner *Instance, secrets []string) {
 	if s.byOwner == nil {
 		s.byOwner = map[*Instance][]string{}
 	}
-	s.byOwner[owner] = secrets
+	for _, secret := range secrets { // a process under another schema may serve it too
+		if !slices.Contains(s.byOwner[owner], secret) {
+			s.byOwner[owner] = append(s.byOwner[owner], secret)
+		}
+	}
 	s.replacer.Store(nil)
 }
 

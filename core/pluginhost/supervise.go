@@ -359,10 +359,19 @@ func (p *plugin) ended(proc *process, e *sdk.Error) (pause time.Duration, again 
 	if p.gone {
 		p.state = Stopped
 		p.refuse(e)
+		p.failAll(p.goneError())
 		p.logger.Info("plugin stopped: its file was removed")
 		return 0, false
 	}
-	if proc != nil && (proc.served.Load() && p.exit.Uptime >= p.host.healthyLife || proc.child.attached) {
+	if proc != nil && proc.retired.Load() { // its file was away, and is back before it had ended
+		p.failAll(nil)
+		p.supervised = len(p.instances) > 0 || p.attempt != nil || p.restart != nil
+		if !p.supervised {
+			p.state = Discovered
+		}
+		return 0, p.supervised
+	}
+	if proc != nil && p.exit.Uptime >= p.host.healthyLife && (proc.served.Load() || proc.child.attached) {
 		p.failures = 0
 	} else {
 		pause = p.countCrash()
@@ -379,9 +388,7 @@ func (p *plugin) ended(proc *process, e *sdk.Error) (pause time.Duration, again 
 		p.logger.Error("plugin quarantined: it is started again when its file has changed or it is released", "failures", maxCrashes, "within", crashWindow.String())
 		why := p.refusal()
 		p.refuse(why)
-		for i := range p.instances {
-			i.fail(why)
-		}
+		p.failAll(why)
 		return 0, false
 	}
 	if pause > 0 {
@@ -411,6 +418,14 @@ func (p *plugin) countCrash() time.Duration {
 	return pause
 }
 
+// failAll says why no instance is open, or that they are on their way again (nil); p.mu is
+// held.
+func (p *plugin) failAll(why *sdk.Error) {
+	for i := range p.instances {
+		i.fail(why)
+	}
+}
+
 // pause is how long the plugin is not started.
 func (p *plugin) pause() time.Duration {
 	p.mu.Lock()
@@ -426,9 +441,7 @@ func (p *plugin) forgive() {
 	p.failures, p.crashes, p.retryAt, p.refused, p.refusedErr = 0, nil, time.Time{}, "", nil
 	if p.state == Quarantined || p.state == Backoff || p.state == Stopped || p.state == Rejected {
 		p.state = Discovered
-		for i := range p.instances {
-			i.fail(nil) // calls wait again
-		}
+		p.failAll(nil)
 	}
 	if len(p.instances) > 0 && p.process == nil {
 		p.superviseLocked()
@@ -467,7 +480,7 @@ func (p *plugin) shutDown(proc *process) {
 	}
 	p.mu.Unlock()
 	ctx := p.host.closeCtx
-	if err := proc.remote.Drain(ctx); err != nil {
+	if err := proc.drain(ctx); err != nil {
 		p.logger.Warn("plugin ends with calls under way", "error", err)
 	}
 	var wg sync.WaitGroup

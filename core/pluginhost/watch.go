@@ -128,6 +128,7 @@ func (p *plugin) lost() bool {
 	if news {
 		if p.process == nil && !p.supervised {
 			p.state = Stopped
+			p.failAll(p.goneError())
 		}
 		p.notify()
 	}

@@ -27,6 +27,7 @@ import (
 type config struct {
 	Open    string `json:"open" athena:"enum=|crash|hang|fail,doc=how to misbehave in open"`
 	Flag    string `json:"flag" athena:"path,doc=open crashes while this file exists"`
+	Fail    string `json:"fail" athena:"path,doc=open fails while this file exists"`
 	URI     string `json:"uri"`
 	Token   string `json:"token" athena:"secret"`
 	Path    string `json:"path" athena:"path,default=some/where"`
@@ -70,6 +71,9 @@ func open(ctx context.Context, c config) (*instance, error) {
 	hclog.Default().Info("opening", "token", c.Token)
 	if _, err := os.Stat(c.Flag); err == nil {
 		os.Exit(4)
+	}
+	if _, err := os.Stat(c.Fail); err == nil {
+		return nil, sdk.E(sdk.Unavailable, "unreachable", "there is "+c.Fail)
 	}
 	switch c.Open {
 	case "crash":
