@@ -140,7 +140,7 @@ func TestConfigChecks(t *testing.T) {
 	h := newHost(t, Options{ConfigDir: "/etc/athena"}, "db")
 	for config, parts := range map[string][]string{
 		`{"tokn":"canary-1"}`:                      {`unknown key "tokn"; did you mean "token"?`},
-		`{"zzzzzzzz":1}`:                           {`unknown key "zzzzzzzz"; known are flag, open, path, retries, token, uri`},
+		`{"zzzzzzzz":1}`:                           {`unknown key "zzzzzzzz"; known are fail, flag, open, path, retries, token, uri`},
 		`{"token":["canary-1"]}`:                   {`config key "token" must be string, not array`},
 		`{"open":"canary-1"}`:                      {`config key "open" must be one of`},
 		`{"retries":"canary-1","uri":17}`:          {`"retries" must be integer`, `"uri" must be string`},
