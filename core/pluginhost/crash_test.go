@@ -141,10 +141,11 @@ func TestWaitingForAPluginThatIsDown(t *testing.T) {
 	call.Deadline = started.Add(100 * time.Millisecond)
 	_, err := i.Execute(testContext(t), call)
 	e := wantError(t, err, sdk.Unavailable, "plugin_unavailable")
-	if e.Executed != sdk.ExecutedNo || e.RetryAfter != time.Second || e.Source != sdk.FromHost {
+	// If the pause before the next start is known already, and is longer, it does not wait.
+	if e.Executed != sdk.ExecutedNo || e.RetryAfter <= 0 || e.RetryAfter > time.Second || e.Source != sdk.FromHost {
 		t.Errorf("got %+v", e)
 	}
-	if took := time.Since(started); took < 100*time.Millisecond || took > maxWait {
+	if took := time.Since(started); took > maxWait {
 		t.Errorf("waited %s for a deadline of 100 ms", took)
 	}
 

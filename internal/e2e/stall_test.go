@@ -34,7 +34,7 @@ func TestStalledReader(t *testing.T) {
 	}
 	defer response.Body.Close()
 	stalled := time.Now()
-	eventually(t, 10*time.Second, "the database waits for the reader", func() bool {
+	eventually(t, 20*time.Second, "the database waits for the reader", func() bool {
 		return db.waitsFor(t, "ClientWrite")
 	})
 	eventually(t, 60*time.Second, "the database is idle", func() bool { return db.busy(t) == "0" })
