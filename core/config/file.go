@@ -134,33 +134,39 @@ func (f *file) unknown(path string) {
 
 // settingValue expands the variables of one setting.
 func (f *file) settingValue(path string, value any) any {
-	text := ""
+	return eachText(path, value, func(path, text string) string {
+		out, missing, err := expand(text, f.lookup)
+		if err != nil {
+			f.mistake(path, "%v", err)
+		}
+		for _, name := range missing {
+			f.mistake(path, "the environment variable %s is not set; set it, or write ${%s:-default}", name, name)
+		}
+		return out
+	})
+}
+
+// eachText is value with every text in it, however deep, replaced by what f makes of it. f gets
+// the text's path too: lists count as a.b[0].
+func eachText(path string, value any, f func(path, text string) string) any {
 	switch value := plain(value).(type) {
 	case string:
-		text = value
+		return f(path, value)
 	case map[string]any:
 		out := map[string]any{}
 		for _, key := range slices.Sorted(maps.Keys(value)) {
-			out[key] = f.settingValue(path+"."+key, value[key])
+			out[key] = eachText(path+"."+key, value[key], f)
 		}
 		return out
 	case []any:
 		out := make([]any, len(value))
 		for i, item := range value {
-			out[i] = f.settingValue(fmt.Sprintf("%s[%d]", path, i), item)
+			out[i] = eachText(fmt.Sprintf("%s[%d]", path, i), item, f)
 		}
 		return out
 	default:
 		return value
 	}
-	out, missing, err := expand(text, f.lookup)
-	if err != nil {
-		f.mistake(path, "%v", err)
-	}
-	for _, name := range missing {
-		f.mistake(path, "the environment variable %s is not set; set it, or write ${%s:-default}", name, name)
-	}
-	return out
 }
 
 // client reads one entry of clients or postgres_clients.
@@ -237,9 +243,8 @@ type clientValues struct {
 }
 
 func (c *clientValues) expand(path string, value any) any {
-	switch value := plain(value).(type) {
-	case string:
-		out, missing, err := expand(value, c.file.lookup)
+	return eachText(path, value, func(path, text string) string {
+		out, missing, err := expand(text, c.file.lookup)
 		if err != nil {
 			c.file.mistake(path, "%v", err)
 		}
@@ -247,21 +252,7 @@ func (c *clientValues) expand(path string, value any) any {
 			c.missing = append(c.missing, fmt.Sprintf("the environment variable %s (used by %s)", name, path))
 		}
 		return out
-	case map[string]any:
-		out := map[string]any{}
-		for _, key := range slices.Sorted(maps.Keys(value)) {
-			out[key] = c.expand(path+"."+key, value[key])
-		}
-		return out
-	case []any:
-		out := make([]any, len(value))
-		for i, item := range value {
-			out[i] = c.expand(fmt.Sprintf("%s[%d]", path, i), item)
-		}
-		return out
-	default:
-		return value
-	}
+	})
 }
 
 // plain gives a mapping whose keys are not all texts the type of the others.

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -294,9 +293,6 @@ func TestQuarantine(t *testing.T) {
 }
 
 func TestFrozen(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("signals of a stopped process group are looked at on Linux")
-	}
 	h := newHost(t, Options{}, "db")
 	i := mustOpen(t, h, "db", "")
 	mustAsk(t, i, "kilobyte")
@@ -381,30 +377,6 @@ func TestLock(t *testing.T) {
 	}
 	if got, err := ReadLock(path + "none"); got != nil || err != nil {
 		t.Errorf("got %v, %v", got, err)
-	}
-}
-
-func TestLimits(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("limits are set on Linux")
-	}
-	h := newHost(t, Options{Limits: Limits{Memory: 1 << 30, OpenFiles: 300}, PluginLimits: map[string]Limits{"db": {Memory: 96 << 20}}}, "db", "other")
-	if body := mustAsk(t, mustOpen(t, h, "other", ""), "limits"); body != `[{"files":300,"memory":"966367638"}]` {
-		t.Errorf("got %s", body)
-	}
-	i := mustOpen(t, h, "db", "")
-	for _, step := range []struct{ do, want, or string }{
-		{"leak 4", "it used", ""},
-		{"leak 1000", "it could get no more memory", "SIGSEGV"}, // of which Go's collector may die too
-	} {
-		mustAsk(t, i, "kilobyte")
-		_, err := ask(testContext(t), i, step.do)
-		wantError(t, err, sdk.Unavailable, "plugin_lost")
-		eventually(t, "its return", func() bool { return status(t, h, "db").State == Ready })
-		exit := status(t, h, "db").Exit
-		if !strings.Contains(exit.String(), step.want) && (step.or == "" || !strings.Contains(strings.Join(exit.Output, " "), step.or)) {
-			t.Errorf("%s: it %s: %q", step.do, exit, exit.Output)
-		}
 	}
 }
 
