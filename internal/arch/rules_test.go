@@ -40,6 +40,8 @@ func layerOf(dir string) *layer {
 		}}
 	case dir == "core/config":
 		return &layer{"core/config", "it imports nothing of ours", nothing}
+	case dir == "core/ledger/ledgertest":
+		return &layer{"ledgertest", "it imports the ledger and testenv", func(p string) bool { return p == "core/ledger" || p == "internal/testenv" }}
 	case dir == "core":
 		return &layer{"core", "only cmd stands above core", func(p string) bool { return within(p, "core") || within(p, "sdk") }}
 	case top == "core" && slices.Contains(spine, second):
@@ -106,7 +108,7 @@ var owners = []struct {
 var sdkMay = []string{"google.golang.org/grpc", "google.golang.org/protobuf", "github.com/hashicorp/go-plugin", "github.com/hashicorp/go-hclog", "go.uber.org/goleak"}
 
 // testsMay is what test files import of ours besides.
-var testsMay = []string{"internal/testenv", "sdk/sdktest"}
+var testsMay = []string{"internal/testenv", "sdk/sdktest", "core/ledger/ledgertest"}
 
 // check reads the imports of every Go file of the repository and returns what breaks a
 // rule. It parses: a check built on go list would be answered from the test cache, which

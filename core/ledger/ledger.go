@@ -1,0 +1,295 @@
+// Package ledger is the gateway's own database: who may ask, which clients there are, what
+// was done. It is PostgreSQL, which several gateways may share, or an embedded SQLite.
+//
+// What is kept in memory of it is loaded by Follow and stays in use while the ledger is down;
+// what is only appended goes through a Log, off the way of requests. One set of queries
+// serves both databases: parameters are $1, times are UTC time.Time values and columns
+// declared TIMESTAMP, ids are UUIDs made in Go, JSON is passed as string, and upserts are
+// ON CONFLICT. The differences between the two are in this package alone.
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/athena-gateway/athena/sdk"
+)
+
+// Options are what Open needs.
+type Options struct {
+	URI      string // sqlite:// and an absolute path, or postgres://...
+	Logger   hclog.Logger
+	Registry prometheus.Registerer // gets the ledger's metrics
+	// Publish tells other gateways that a subject has changed, so that they need not wait
+	// for their next look; nil where nothing carries such notices. What it hears of others
+	// goes to Wake.
+	Publish func(Subject)
+}
+
+// Ledger is the gateway's own database.
+type Ledger struct {
+	db       *sql.DB
+	postgres bool
+	log      hclog.Logger
+	publish  func(Subject)
+	metrics  *metrics
+
+	ready    chan struct{} // closed when the tables are there
+	state    atomic.Pointer[state]
+	stop     context.CancelFunc
+	tasks    sync.WaitGroup
+	wake     chan struct{} // looks for changes at once
+	closed   func()
+	lockFile string // of SQLite: held while its tables are made
+
+	mu        sync.Mutex
+	followers []*follower
+	logs      []flusher
+}
+
+// state is what the last use of the ledger told.
+type state struct {
+	up      bool
+	problem string // without secrets
+}
+
+// Status is the ledger's state for /health.
+type Status struct {
+	Backend string // sqlite or postgres
+	State   string // starting until the tables are there, then ready or unavailable
+	Error   string // why it is not ready; without secrets
+	Queued  int64  // rows of logs that wait to be written
+	Dropped int64  // rows of logs that were lost because the queue was full
+}
+
+// deadline bounds one use of the ledger that has no deadline of its own.
+const deadline = 10 * time.Second
+
+// Open opens the ledger and brings its tables up to date. For SQLite that is done when it
+// returns, and what fails fails Open. A PostgreSQL that cannot be reached is tried again in
+// the background.
+func Open(ctx context.Context, o Options) (*Ledger, error) {
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	l := &Ledger{log: o.Logger, publish: o.Publish, ready: make(chan struct{}), stop: stop, wake: make(chan struct{}, 1)}
+	l.state.Store(&state{problem: "it has not been reached yet"})
+	l.metrics = newMetrics(l, o.Registry)
+	if err := l.open(background, o.URI); err != nil {
+		stop()
+		return nil, err
+	}
+	if err := l.migrate(ctx); err == nil {
+		l.up()
+		close(l.ready)
+	} else if !l.postgres || ctx.Err() != nil || !isUnavailable(err) {
+		stop()
+		l.closed()
+		return nil, fmt.Errorf("ledger: %w", err)
+	} else {
+		l.down(err)
+	}
+	l.tasks.Go(func() { l.watch(background) })
+	l.tasks.Go(func() { l.prune(background) })
+	return l, nil
+}
+
+// Close writes what the logs have queued, at most until ctx ends, and closes the ledger.
+func (l *Ledger) Close(ctx context.Context) error {
+	err := l.Flush(ctx)
+	l.stop()
+	for _, g := range l.allLogs() {
+		g.end()
+	}
+	l.tasks.Wait()
+	l.closed()
+	if err != nil {
+		return fmt.Errorf("the ledger's logs were not written to the end: %w", err)
+	}
+	return nil
+}
+
+// Postgres reports whether the ledger is PostgreSQL.
+func (l *Ledger) Postgres() bool { return l.postgres }
+
+// Status is the ledger's state.
+func (l *Ledger) Status() Status {
+	s := Status{Backend: "sqlite", State: "starting"}
+	if l.postgres {
+		s.Backend = "postgres"
+	}
+	now := l.state.Load()
+	s.Error = now.problem
+	if l.isReady() {
+		if s.State = "unavailable"; now.up {
+			s.State, s.Error = "ready", ""
+		}
+	}
+	for _, g := range l.allLogs() {
+		queued, dropped := g.counts()
+		s.Queued, s.Dropped = s.Queued+queued, s.Dropped+dropped
+	}
+	return s
+}
+
+func (l *Ledger) isReady() bool {
+	select {
+	case <-l.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// Read runs f on a connection of its own. Errors are *sdk.Error: Unavailable with the reason
+// ledger_unavailable when the ledger is down or too slow, Conflict with already_exists for a
+// value that has to be unique, and those of f as they are.
+func (l *Ledger) Read(ctx context.Context, f func(context.Context, *sql.Conn) error) error {
+	return l.use(ctx, f)
+}
+
+// Subject is a part of the control plane that gateways keep in memory.
+type Subject string
+
+// The subjects.
+const (
+	Clients  Subject = "clients"
+	Configs  Subject = "configs"
+	Keys     Subject = "keys"
+	Routes   Subject = "routes"
+	Registry Subject = "registry"
+)
+
+// Audit is a row of admin_audit_log: who did what. Before and After are JSON objects without
+// secrets, or empty.
+type Audit struct {
+	Actor, Action, Target, TraceID string
+	Before, After                  []byte
+}
+
+// Change runs f in a transaction that also writes the audit row, which f may complete, and
+// raises the subject's version; changes of one subject follow each other, whichever gateway
+// makes them. When it returns nil this gateway has loaded the subject anew. A subject of ""
+// is one that nobody keeps in memory. Errors are as Read's; with one, nothing has changed
+// unless it says executed=unknown.
+func (l *Ledger) Change(ctx context.Context, s Subject, a *Audit, f func(context.Context, *sql.Conn) error) error {
+	err := l.use(ctx, func(ctx context.Context, c *sql.Conn) error {
+		return l.transact(ctx, c, func() error {
+			if s != "" {
+				if _, err := c.ExecContext(ctx, `INSERT INTO control_versions (subject, version) VALUES ($1, 1)
+					ON CONFLICT (subject) DO UPDATE SET version = control_versions.version + 1`, string(s)); err != nil {
+					return err
+				}
+			}
+			if err := f(ctx, c); err != nil {
+				return err
+			}
+			_, err := c.ExecContext(ctx, `INSERT INTO admin_audit_log (created_at, actor, action, target, trace_id, before, after)
+				VALUES ($1, $2, $3, $4, $5, $6, $7)`, time.Now().UTC(), a.Actor, a.Action, a.Target, a.TraceID, document(a.Before), document(a.After))
+			return err
+		})
+	})
+	if err != nil || s == "" {
+		return err
+	}
+	if l.publish != nil {
+		l.publish(s)
+	}
+	l.reload(context.WithoutCancel(ctx), s)
+	return nil
+}
+
+// document is JSON as an argument of a query.
+func document(b []byte) any {
+	if len(b) == 0 {
+		return nil
+	}
+	return string(b)
+}
+
+// use runs f on a connection and classifies its error.
+func (l *Ledger) use(ctx context.Context, f func(context.Context, *sql.Conn) error) error {
+	if !l.isReady() {
+		return unavailable(l.state.Load().problem)
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, deadline)
+		defer cancel()
+	}
+	conn, err := l.db.Conn(ctx)
+	if err == nil {
+		err = f(ctx, conn)
+		err = errors.Join(err, ignoreClosed(conn.Close()))
+	}
+	e := Classify(err)
+	switch {
+	case e == nil:
+		return nil
+	case e.Reason == "ledger_unavailable":
+		l.down(err)
+	case e.Kind == sdk.Internal:
+		l.log.Error("the ledger refused a statement", "error", err)
+	}
+	return e
+}
+
+// ignoreClosed passes over the news that a broken connection was given up.
+func ignoreClosed(err error) error {
+	if errors.Is(err, sql.ErrConnDone) || errors.Is(err, driver.ErrBadConn) {
+		return nil
+	}
+	return err
+}
+
+// transact runs f between BEGIN and COMMIT on c. On SQLite the transaction is a writer's from
+// its beginning, so that it never fails in the middle because another came first.
+func (l *Ledger) transact(ctx context.Context, c *sql.Conn, f func() error) (err error) {
+	begin := "BEGIN IMMEDIATE"
+	if l.postgres {
+		begin = "BEGIN"
+	}
+	if _, err := c.ExecContext(ctx, begin); err != nil {
+		return err
+	}
+	defer func() {
+		if err == nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if _, failed := c.ExecContext(ctx, "ROLLBACK"); failed != nil { // nobody may get a connection in a transaction
+			_ = c.Raw(func(any) error { return driver.ErrBadConn })
+		}
+	}()
+	if err := f(); err != nil {
+		return err
+	}
+	if _, err := c.ExecContext(ctx, "COMMIT"); err != nil {
+		return fmt.Errorf("%w: %w", errCommit, err)
+	}
+	return nil
+}
+
+// errCommit marks a COMMIT without an answer: nobody knows whether it happened.
+var errCommit = errors.New("the ledger did not confirm the change")
+
+func (l *Ledger) up() {
+	if before := l.state.Swap(&state{up: true}); !before.up {
+		l.log.Info("the ledger is available", "backend", l.Status().Backend)
+	}
+}
+
+func (l *Ledger) down(err error) {
+	problem := Classify(err).Log
+	if before := l.state.Swap(&state{problem: problem}); before.up || before.problem != problem {
+		l.log.Warn("the ledger is unavailable; what is known of it stays in use, and it is tried again until it answers", "error", problem)
+	}
+}

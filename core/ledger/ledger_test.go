@@ -1,0 +1,357 @@
+package ledger_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/athena-gateway/athena/core/ledger"
+	"github.com/athena-gateway/athena/core/ledger/ledgertest"
+	"github.com/athena-gateway/athena/internal/testenv"
+	"github.com/athena-gateway/athena/sdk"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// exec changes the ledger outside of any subject.
+func exec(t testing.TB, l *ledger.Ledger, query string, args ...any) {
+	t.Helper()
+	if err := l.Read(t.Context(), func(ctx context.Context, c *sql.Conn) error {
+		_, err := c.ExecContext(ctx, query, args...)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func number(t testing.TB, l *ledger.Ledger, query string, args ...any) (n int64) {
+	t.Helper()
+	if err := l.Read(t.Context(), func(ctx context.Context, c *sql.Conn) error {
+		return c.QueryRowContext(ctx, query, args...).Scan(&n)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("not in time: ", what)
+		}
+	}
+}
+
+// TestOpenTogether opens one ledger from many gateways at once.
+func TestOpenTogether(t *testing.T) {
+	ledgertest.EachURI(t, func(t *testing.T, uri string) {
+		var all sync.WaitGroup
+		for range 6 {
+			all.Go(func() {
+				l := ledgertest.Open(t, uri)
+				if s := l.Status(); s.State != "ready" {
+					t.Errorf("status %+v", s)
+				}
+			})
+		}
+		all.Wait()
+	})
+}
+
+// TestValues holds both databases to the same values.
+func TestValues(t *testing.T) {
+	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
+		at := time.Date(2026, 2, 3, 4, 5, 6, 789012000, time.UTC)
+		exec(t, l, `INSERT INTO athena_clients (id, client_name, description, is_frozen, metadata, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $6)`,
+			"0198c0de-0000-7000-8000-000000000001", "a", nil, true, `{"k":[1,"ü"]}`, at)
+		if err := l.Read(t.Context(), func(ctx context.Context, c *sql.Conn) error {
+			var id, name string
+			var description sql.NullString
+			var frozen bool
+			var metadata []byte
+			var created time.Time
+			var deleted sql.NullTime
+			if err := c.QueryRowContext(ctx, `SELECT id, client_name, description, is_frozen, metadata, created_at, deleted_at FROM athena_clients WHERE created_at >= $1`, at).
+				Scan(&id, &name, &description, &frozen, &metadata, &created, &deleted); err != nil {
+				return err
+			}
+			if id != "0198c0de-0000-7000-8000-000000000001" || name != "a" || description.Valid || !frozen || !created.Equal(at) || deleted.Valid {
+				t.Error(id, name, description, frozen, string(metadata), created, deleted)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if n := number(t, l, `SELECT count(*) FROM athena_clients WHERE created_at > $1`, at.Add(time.Microsecond)); n != 0 {
+			t.Error("times do not compare")
+		}
+	})
+}
+
+// TestErrors holds the classes of errors.
+func TestErrors(t *testing.T) {
+	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
+		add := func() error {
+			return l.Change(t.Context(), "", &ledger.Audit{Action: "test"}, func(ctx context.Context, c *sql.Conn) error {
+				_, err := c.ExecContext(ctx, `INSERT INTO client_statistics (client_name, updated_at) VALUES ('a', $1)`, time.Now().UTC())
+				return err
+			})
+		}
+		if err := add(); err != nil {
+			t.Fatal(err)
+		}
+		if e := sdk.AsError(add()); e.Kind != sdk.Conflict || e.Reason != "already_exists" {
+			t.Error(e)
+		}
+		if n := number(t, l, "SELECT count(*) FROM admin_audit_log"); n != 1 {
+			t.Errorf("%d audit rows, want that of the change that was made", n)
+		}
+		own := sdk.E(sdk.NotFound, "unknown_thing", "there is none")
+		if err := l.Read(t.Context(), func(context.Context, *sql.Conn) error { return own }); err != own {
+			t.Error(err)
+		}
+		wrong := l.Read(t.Context(), func(ctx context.Context, c *sql.Conn) error {
+			_, err := c.ExecContext(ctx, "SELECT nonsense")
+			return err
+		})
+		if e := sdk.AsError(wrong); e.Kind != sdk.Internal {
+			t.Error(e)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if e := sdk.AsError(l.Read(ctx, func(context.Context, *sql.Conn) error { return nil })); e.Kind != sdk.Canceled {
+			t.Error(e)
+		}
+	})
+}
+
+// TestChangeReachesEverybody changes a subject through one gateway and waits for another.
+func TestChangeReachesEverybody(t *testing.T) {
+	ledgertest.EachURI(t, func(t *testing.T, uri string) {
+		a, b := ledgertest.Open(t, uri), ledgertest.Open(t, uri)
+		var here, there atomic.Int64
+		follow := func(l *ledger.Ledger, into *atomic.Int64) {
+			l.Follow(ledger.Clients, func(ctx context.Context, c *sql.Conn) error {
+				var n int64
+				err := c.QueryRowContext(ctx, "SELECT count(*) FROM client_configs").Scan(&n)
+				into.Store(n)
+				return err
+			})
+		}
+		follow(a, &here)
+		follow(b, &there)
+		if !a.Loaded(ledger.Clients) || !b.Loaded(ledger.Clients) {
+			t.Fatal("a ready ledger loads at once")
+		}
+		for i := range int64(3) {
+			if err := a.Change(t.Context(), ledger.Clients, &ledger.Audit{Actor: "me", Action: "add"}, func(ctx context.Context, c *sql.Conn) error {
+				_, err := c.ExecContext(ctx, `INSERT INTO client_configs (client_name, created_at, updated_at) VALUES ($1, $2, $2)`, fmt.Sprint(i), time.Now().UTC())
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if here.Load() != i+1 {
+				t.Fatalf("%d in memory after change %d", here.Load(), i)
+			}
+			eventually(t, "the other gateway follows", func() bool { return there.Load() == i+1 })
+		}
+	})
+}
+
+// TestFailedChange leaves nothing behind.
+func TestFailedChange(t *testing.T) {
+	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
+		own := errors.New("no")
+		err := l.Change(t.Context(), ledger.Keys, &ledger.Audit{}, func(ctx context.Context, c *sql.Conn) error {
+			if _, err := c.ExecContext(ctx, `INSERT INTO client_configs (client_name, created_at, updated_at) VALUES ('x', $1, $1)`, time.Now().UTC()); err != nil {
+				t.Error(err)
+			}
+			return own
+		})
+		if err == nil {
+			t.Fatal("no error")
+		}
+		for _, table := range []string{"client_configs", "admin_audit_log", "control_versions"} {
+			if n := number(t, l, "SELECT count(*) FROM "+table); n != 0 {
+				t.Errorf("%s has %d rows", table, n)
+			}
+		}
+	})
+}
+
+type line struct {
+	at   time.Time
+	text string
+}
+
+func newLog(l *ledger.Ledger, o ledger.LogOptions[line]) *ledger.Log[line] {
+	o.Table, o.Columns = "gateway_operation_log", []string{"created_at", "message"}
+	o.Values = func(v *line, dst []any) []any { return append(dst, v.at, v.text) }
+	return ledger.NewLog(l, o)
+}
+
+// TestLog writes many rows from many goroutines, with statistics beside them.
+func TestLog(t *testing.T) {
+	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
+		log := newLog(l, ledger.LogOptions[line]{Also: func(ctx context.Context, c *sql.Conn, batch []line) error {
+			_, err := c.ExecContext(ctx, `INSERT INTO client_statistics (client_name, total_requests, updated_at) VALUES ('a', $1, $2)
+				ON CONFLICT (client_name) DO UPDATE SET total_requests = client_statistics.total_requests + excluded.total_requests`, len(batch), time.Now().UTC())
+			return err
+		}})
+		var all sync.WaitGroup
+		for g := range 8 {
+			all.Go(func() {
+				for i := range 500 {
+					log.Append(line{time.Now().UTC(), fmt.Sprintf("%d/%d", g, i)})
+				}
+			})
+		}
+		all.Wait()
+		if err := l.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for query, want := range map[string]int64{
+			"SELECT count(DISTINCT message) FROM gateway_operation_log": 4000,
+			"SELECT count(*) FROM gateway_operation_log":                4000,
+			"SELECT total_requests FROM client_statistics":              4000,
+		} {
+			if n := number(t, l, query); n != want {
+				t.Errorf("%s: %d, want %d", query, n, want)
+			}
+		}
+		if s := l.Status(); s.Queued != 0 || s.Dropped != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// TestLogDropsOneBadRow loses the row that the ledger refuses, and no other.
+func TestLogDropsOneBadRow(t *testing.T) {
+	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
+		log := ledger.NewLog(l, ledger.LogOptions[line]{Table: "api_key_auth_log", Columns: []string{"created_at", "succeeded"},
+			Values: func(v *line, dst []any) []any {
+				if v.text == "bad" {
+					return append(dst, v.at, nil)
+				}
+				return append(dst, v.at, true)
+			}})
+		for i := range 100 {
+			log.Append(line{time.Now().UTC(), []string{"good", "bad"}[map[bool]int{true: 1}[i == 37]]})
+		}
+		if err := l.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n, s := number(t, l, "SELECT count(*) FROM api_key_auth_log"), l.Status(); n != 99 || s.Dropped != 1 {
+			t.Errorf("%d rows, %+v", n, s)
+		}
+	})
+}
+
+// TestPrune deletes what is older than the log keeps, however much it is.
+func TestPrune(t *testing.T) {
+	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
+		log := newLog(l, ledger.LogOptions[line]{Retention: time.Hour})
+		for i := range 2500 {
+			at := time.Now().UTC()
+			if i%5 != 0 {
+				at = at.Add(-2 * time.Hour)
+			}
+			log.Append(line{at, fmt.Sprint(i)})
+		}
+		if err := l.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		l.PruneNow(t.Context())
+		if n := number(t, l, "SELECT count(*) FROM gateway_operation_log"); n != 500 {
+			t.Errorf("%d rows stay, want 500", n)
+		}
+	})
+}
+
+// TestCommitWithoutAnswer cuts the connection at the answer to a batch's COMMIT: the batch is
+// tried again and found to be there.
+func TestCommitWithoutAnswer(t *testing.T) {
+	proxy := testenv.StartProxy(t, testenv.Database(t))
+	l := ledgertest.Open(t, proxy.URI())
+	log := newLog(l, ledger.LogOptions[line]{Also: func(ctx context.Context, c *sql.Conn, batch []line) error {
+		_, err := c.ExecContext(ctx, `INSERT INTO client_statistics (client_name, total_requests, updated_at) VALUES ('a', $1, $2)
+			ON CONFLICT (client_name) DO UPDATE SET total_requests = client_statistics.total_requests + excluded.total_requests`, len(batch), time.Now().UTC())
+		return err
+	}})
+	cut := proxy.CutBefore('C', "COMMIT")
+	for i := range 10 {
+		log.Append(line{time.Now().UTC(), fmt.Sprint(i)})
+	}
+	if err := l.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	<-cut.Happened()
+	if n, total := number(t, l, "SELECT count(*) FROM gateway_operation_log"), number(t, l, "SELECT total_requests FROM client_statistics"); n != 10 || total != 10 {
+		t.Errorf("%d rows, %d counted, want 10 each", n, total)
+	}
+}
+
+// TestDeadLedger: a ledger that hangs, then is gone, costs callers nothing; what fits into
+// the queue is written afterwards, the rest is counted.
+func TestDeadLedger(t *testing.T) {
+	proxy := testenv.StartProxy(t, testenv.Database(t))
+	l := ledgertest.Open(t, proxy.URI())
+	loads := atomic.Int64{}
+	l.Follow(ledger.Keys, func(context.Context, *sql.Conn) error { loads.Add(1); return nil })
+	log := newLog(l, ledger.LogOptions[line]{Capacity: 100})
+	proxy.Freeze()
+	for i := range 150 {
+		log.Append(line{time.Now().UTC(), fmt.Sprint(i)})
+	}
+	eventually(t, "the status says so", func() bool { return l.Status().State == "unavailable" })
+	proxy.Refuse()
+	proxy.CutAll()
+	if e := sdk.AsError(l.Read(t.Context(), func(ctx context.Context, c *sql.Conn) error { return c.PingContext(ctx) })); e.Reason != "ledger_unavailable" {
+		t.Error(e)
+	}
+	if s := l.Status(); s.Dropped != 50 || s.Queued != 100 || !l.Loaded(ledger.Keys) {
+		t.Errorf("%+v", s)
+	}
+	proxy.Thaw()
+	proxy.Accept(t)
+	eventually(t, "it is back", func() bool { return l.Status().State == "ready" })
+	if err := l.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := number(t, l, "SELECT count(*) FROM gateway_operation_log"); n != 100 {
+		t.Errorf("%d rows, want 100", n)
+	}
+}
+
+// TestLateLedger starts before its PostgreSQL can be reached.
+func TestLateLedger(t *testing.T) {
+	proxy := testenv.StartProxy(t, testenv.Database(t))
+	proxy.Refuse()
+	l := ledgertest.Open(t, proxy.URI())
+	loaded := make(chan struct{})
+	l.Follow(ledger.Keys, func(context.Context, *sql.Conn) error { close(loaded); return nil })
+	if s := l.Status(); s.State != "starting" || l.Loaded(ledger.Keys) {
+		t.Fatalf("%+v", s)
+	}
+	proxy.Accept(t)
+	<-loaded
+	eventually(t, "it is ready", func() bool { return l.Loaded(ledger.Keys) && l.Status().State == "ready" })
+}
+
+// TestOlderInstallation gives the tables of an older installation what they lack.
+func TestOlderInstallation(t *testing.T) {
+	uri := testenv.Database(t, `CREATE TABLE gateway_operation_log (id bigserial PRIMARY KEY, created_at timestamptz NOT NULL DEFAULT now(), operation text, details jsonb);
+		INSERT INTO gateway_operation_log (operation, details) VALUES ('fetch', '{"message":"Fetched 1 rows"}')`)
+	l := ledgertest.Open(t, uri)
+	if n := number(t, l, "SELECT count(*) FROM gateway_operation_log WHERE operation = 'fetch' AND message IS NULL AND NOT cached"); n != 1 {
+		t.Errorf("%d rows", n)
+	}
+}

@@ -1,0 +1,329 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/athena-gateway/athena/sdk"
+)
+
+const (
+	flushEvery = 250 * time.Millisecond // how old a row gets before it is written
+	batchRows  = 1000                   // most rows of one transaction
+	usualQueue = 1 << 16                // rows that wait at most
+)
+
+// LogOptions say how the entries of a log become rows.
+type LogOptions[T any] struct {
+	Table   string
+	Columns []string                    // the first is created_at
+	Values  func(v *T, dst []any) []any // appends one value per column
+	// Also does more in the transaction of a batch, such as statistics, before the rows are
+	// inserted; nil: nothing. It may run again for a batch whose transaction failed.
+	Also      func(ctx context.Context, c *sql.Conn, batch []T) error
+	Capacity  int           // entries that wait at most; 0: 65,536
+	Retention time.Duration // rows older than this are deleted in the background; 0: none
+}
+
+// Log is a table that is only appended to, off the way of requests. Each entry is written
+// once, or dropped and counted.
+type Log[T any] struct {
+	ledger  *Ledger
+	options LogOptions[T]
+	wake    chan struct{}
+	stop    context.CancelFunc
+	done    chan struct{}
+
+	mu      sync.Mutex
+	queue   []T
+	writing int // entries of the batch under way, which count as waiting
+	dropped int64
+	idle    chan struct{} // closed when nothing waits; nil: nobody asks
+}
+
+// flusher is a Log of any type.
+type flusher interface {
+	table() string
+	flush(context.Context) error
+	end()
+	counts() (queued, dropped int64)
+	retention() time.Duration
+}
+
+// NewLog makes a log and starts writing it.
+func NewLog[T any](l *Ledger, o LogOptions[T]) *Log[T] {
+	if o.Capacity == 0 {
+		o.Capacity = usualQueue
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	g := &Log[T]{ledger: l, options: o, wake: make(chan struct{}, 1), stop: stop, done: make(chan struct{})}
+	l.metrics.register(o.Table)
+	l.mu.Lock()
+	l.logs = append(l.logs, g)
+	l.mu.Unlock()
+	go g.run(ctx)
+	return g
+}
+
+// Append queues an entry. It never waits: while the queue is full, which a ledger that is
+// down or too slow makes it, entries are dropped and counted.
+func (g *Log[T]) Append(v T) {
+	g.mu.Lock()
+	if len(g.queue)+g.writing >= g.options.Capacity {
+		g.dropped++
+		g.mu.Unlock()
+		g.ledger.metrics.dropped(g.options.Table, 1)
+		return
+	}
+	g.queue = append(g.queue, v)
+	full := len(g.queue) == batchRows
+	g.mu.Unlock()
+	if full {
+		g.hurry()
+	}
+}
+
+func (g *Log[T]) hurry() {
+	select {
+	case g.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run writes batches until end.
+func (g *Log[T]) run(ctx context.Context) {
+	defer close(g.done)
+	ticker := time.NewTicker(flushEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		case <-g.wake:
+		}
+		for batch := g.take(); len(batch) > 0; batch = g.take() {
+			if !g.write(ctx, batch) {
+				return
+			}
+			g.written()
+		}
+	}
+}
+
+// take moves a batch out of the queue.
+func (g *Log[T]) take() []T {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := min(len(g.queue), batchRows)
+	batch := make([]T, n)
+	copy(batch, g.queue)
+	rest := copy(g.queue, g.queue[n:])
+	clear(g.queue[rest:])
+	g.queue = g.queue[:rest]
+	g.writing = n
+	return batch
+}
+
+// written notes that the batch under way has ended.
+func (g *Log[T]) written() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.writing = 0
+	if len(g.queue) == 0 && g.idle != nil {
+		close(g.idle)
+		g.idle = nil
+	}
+}
+
+// write writes a batch, again and again while the ledger is unavailable. It reports false
+// when ctx ended first; then the batch is lost, and counted. A row that the ledger refuses
+// is dropped alone.
+func (g *Log[T]) write(ctx context.Context, batch []T) bool {
+	id := uuid.NewString()
+	for pause := flushEvery; ; pause = min(2*pause, 2*time.Second) {
+		err := g.try(ctx, id, batch)
+		if err == nil {
+			g.ledger.metrics.wrote(g.options.Table, len(batch))
+			return true
+		}
+		if ctx.Err() != nil {
+			g.drop(len(batch), ctx.Err())
+			return false
+		}
+		if e := sdk.AsError(err); e.Kind == sdk.Unavailable || e.Kind == sdk.Canceled || e.Kind == sdk.Timeout {
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
+			}
+			continue
+		}
+		if len(batch) == 1 {
+			g.drop(1, err)
+			return true
+		}
+		half := len(batch) / 2
+		return g.write(ctx, batch[:half]) && g.write(ctx, batch[half:])
+	}
+}
+
+func (g *Log[T]) drop(n int, why error) {
+	g.mu.Lock()
+	g.dropped += int64(n)
+	g.mu.Unlock()
+	g.ledger.metrics.dropped(g.options.Table, n)
+	g.ledger.log.Error("rows of a log were lost", "log", g.options.Table, "rows", n, "error", why)
+}
+
+// try writes a batch in one transaction. The batch's id in ledger_batches tells whether an
+// earlier try was committed although its answer was lost.
+func (g *Log[T]) try(ctx context.Context, id string, batch []T) error {
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	l := g.ledger
+	return l.use(ctx, func(ctx context.Context, c *sql.Conn) error {
+		return l.transact(ctx, c, func() error {
+			result, err := c.ExecContext(ctx, "INSERT INTO ledger_batches (id, created_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING", id, time.Now().UTC())
+			if err != nil {
+				return err
+			}
+			if n, err := result.RowsAffected(); err != nil || n == 0 {
+				return err
+			}
+			if g.options.Also != nil {
+				if err := g.options.Also(ctx, c, batch); err != nil {
+					return err
+				}
+			}
+			if l.postgres {
+				return g.copy(ctx, c, batch)
+			}
+			return g.insert(ctx, c, batch)
+		})
+	})
+}
+
+// copy sends the rows by COPY.
+func (g *Log[T]) copy(ctx context.Context, c *sql.Conn, batch []T) error {
+	var values []any
+	rows := pgx.CopyFromSlice(len(batch), func(i int) ([]any, error) {
+		values = g.options.Values(&batch[i], values[:0])
+		return values, nil
+	})
+	return c.Raw(func(driverConn any) error {
+		conn := driverConn.(*stdlib.Conn).Conn()
+		_, err := conn.CopyFrom(ctx, pgx.Identifier{g.options.Table}, g.options.Columns, rows)
+		return err
+	})
+}
+
+// insertedAtOnce is how many rows one INSERT of SQLite has; more of them gain nothing.
+const insertedAtOnce = 50
+
+func (g *Log[T]) insert(ctx context.Context, c *sql.Conn, batch []T) error {
+	var values []any
+	for len(batch) > 0 {
+		n := min(len(batch), insertedAtOnce)
+		values = values[:0]
+		for i := range n {
+			values = g.options.Values(&batch[i], values)
+		}
+		if _, err := c.ExecContext(ctx, insertText(g.options.Table, g.options.Columns, n), values...); err != nil {
+			return err
+		}
+		batch = batch[n:]
+	}
+	return nil
+}
+
+func insertText(table string, columns []string, rows int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "INSERT INTO %s (%s) VALUES ", table, strings.Join(columns, ", "))
+	parameter := 0
+	for row := range rows {
+		if row > 0 {
+			b.WriteString(", ")
+		}
+		for i := range columns {
+			parameter++
+			b.WriteString([]string{", $", "($"}[bit(i == 0)])
+			b.WriteString(strconv.Itoa(parameter))
+		}
+		b.WriteByte(')')
+	}
+	return b.String()
+}
+
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Flush returns when all that was queued before has been written, or lost.
+func (l *Ledger) Flush(ctx context.Context) error {
+	for _, g := range l.allLogs() {
+		if err := g.flush(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *Log[T]) flush(ctx context.Context) error {
+	g.mu.Lock()
+	if len(g.queue) == 0 && g.writing == 0 {
+		g.mu.Unlock()
+		return nil
+	}
+	if g.idle == nil {
+		g.idle = make(chan struct{})
+	}
+	idle := g.idle
+	g.mu.Unlock()
+	g.hurry()
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// end stops writing. What is queued is lost, and counted.
+func (g *Log[T]) end() {
+	g.stop()
+	<-g.done
+	g.mu.Lock()
+	n := len(g.queue)
+	g.queue = nil
+	g.mu.Unlock()
+	if n > 0 {
+		g.drop(n, context.Canceled)
+	}
+}
+
+func (g *Log[T]) table() string            { return g.options.Table }
+func (g *Log[T]) retention() time.Duration { return g.options.Retention }
+
+func (g *Log[T]) counts() (queued, dropped int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return int64(len(g.queue) + g.writing), g.dropped
+}
+
+func (l *Ledger) allLogs() []flusher {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]flusher(nil), l.logs...)
+}

@@ -1,0 +1,67 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"time"
+)
+
+const (
+	pruneEvery  = 10 * time.Minute
+	pruneRows   = 1000           // rows of one deletion
+	keepBatches = 24 * time.Hour // far longer than any batch is tried
+)
+
+// prune deletes old rows of the logs, in small pieces with pauses between, until ctx ends.
+func (l *Ledger) prune(ctx context.Context) {
+	ticker := time.NewTicker(pruneEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			l.PruneNow(ctx)
+		}
+	}
+}
+
+// PruneNow deletes what is older than the logs keep.
+func (l *Ledger) PruneNow(ctx context.Context) {
+	l.pruneTable(ctx, "ledger_batches", keepBatches)
+	for _, g := range l.allLogs() {
+		if keep := g.retention(); keep > 0 {
+			l.pruneTable(ctx, g.table(), keep)
+		}
+	}
+}
+
+func (l *Ledger) pruneTable(ctx context.Context, table string, keep time.Duration) {
+	before := time.Now().UTC().Add(-keep)
+	for total := int64(0); ; {
+		var n int64
+		err := l.Read(ctx, func(ctx context.Context, c *sql.Conn) error {
+			result, err := c.ExecContext(ctx, "DELETE FROM "+table+" WHERE id IN (SELECT id FROM "+table+" WHERE created_at < $1 ORDER BY id LIMIT $2)", before, pruneRows)
+			if err != nil {
+				return err
+			}
+			n, err = result.RowsAffected()
+			return err
+		})
+		if err != nil {
+			l.log.Warn("old rows could not be deleted; it is tried again later", "table", table, "error", err)
+			return
+		}
+		if total += n; n < pruneRows {
+			if total > 0 {
+				l.log.Info("old rows were deleted", "table", table, "rows", total, "before", before.Format(time.RFC3339))
+			}
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(50 * time.Millisecond): // others want to write too
+		}
+	}
+}
