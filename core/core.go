@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -19,6 +20,8 @@ import (
 	"github.com/athena-gateway/athena/core/gateway"
 	"github.com/athena-gateway/athena/core/httpapi"
 	"github.com/athena-gateway/athena/core/httpx"
+	"github.com/athena-gateway/athena/core/ledger"
+	"github.com/athena-gateway/athena/core/notice"
 	"github.com/athena-gateway/athena/core/pluginhost"
 	"github.com/athena-gateway/athena/core/registry"
 	"github.com/athena-gateway/athena/core/resilience"
@@ -34,6 +37,9 @@ type Options struct {
 type Gateway struct {
 	config   *config.Config
 	metrics  *prometheus.Registry
+	ledger   *ledger.Ledger
+	notices  *notice.Notices               // nil without Redis
+	heard    atomic.Pointer[ledger.Ledger] // the ledger, for notices, which may come before it is open
 	host     *pluginhost.Host
 	registry *registry.Registry
 	routes   []httpx.Route
@@ -45,12 +51,15 @@ type Gateway struct {
 func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 	g := &Gateway{config: c, metrics: prometheus.NewRegistry()}
 	g.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := g.openLedger(ctx, o.Logger); err != nil {
+		return nil, errors.Join(err, g.Close(ctx))
+	}
 	var err error
 	plugins := pluginOptions(c)
 	plugins.Logger = o.Logger.Named("plugins")
 	g.host, err = pluginhost.New(plugins)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, g.Close(ctx))
 	}
 	g.checkLimits(plugins.PluginLimits, o.Logger)
 	metrics := gateway.NewMetrics(g.metrics)
@@ -89,6 +98,25 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		return nil, errors.Join(err, g.Close(ctx))
 	}
 	return g, nil
+}
+
+// openLedger opens the ledger and, where Redis is configured, the notices of its changes.
+func (g *Gateway) openLedger(ctx context.Context, logger hclog.Logger) (err error) {
+	options := ledger.Options{URI: g.config.Ledger.URI, Logger: logger.Named("ledger"), Registry: g.metrics}
+	if url := string(g.config.Redis.URL); url != "" {
+		g.notices, err = notice.Open(url, logger.Named("redis"), func(string) {
+			if l := g.heard.Load(); l != nil {
+				l.Wake()
+			}
+		})
+		if err != nil {
+			return err
+		}
+		options.Publish = func(s ledger.Subject) { g.notices.Publish(string(s)) }
+	}
+	g.ledger, err = ledger.Open(ctx, options)
+	g.heard.Store(g.ledger)
+	return err
 }
 
 // pluginOptions are what the configuration says of plugins.
@@ -134,12 +162,24 @@ func (g *Gateway) Listen() (net.Addr, error) {
 // Serve answers requests until Close.
 func (g *Gateway) Serve() error { return g.server.Serve(g.listener) }
 
-// Close lets accepted requests end, at most until ctx does, and ends every plugin.
+// Close lets accepted requests end, at most until ctx does, ends every plugin and writes the
+// ledger's logs to their end.
 func (g *Gateway) Close(ctx context.Context) error {
 	var errs []error
 	if g.server != nil {
 		errs = append(errs, g.server.Shutdown(ctx))
 	}
-	errs = append(errs, g.registry.Close(ctx), g.host.Close(ctx))
+	if g.registry != nil {
+		errs = append(errs, g.registry.Close(ctx))
+	}
+	if g.host != nil {
+		errs = append(errs, g.host.Close(ctx))
+	}
+	if g.notices != nil {
+		errs = append(errs, g.notices.Close())
+	}
+	if g.ledger != nil {
+		errs = append(errs, g.ledger.Close(ctx))
+	}
 	return errors.Join(errs...)
 }

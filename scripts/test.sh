@@ -16,6 +16,10 @@ command -v "${compiler%% *}" >/dev/null || scripts/install-debian.sh gcc libc6-d
 	echo "the tests need PgBouncer: install it" >&2
 	exit 1
 }
+command -v redis-server >/dev/null || scripts/install-debian.sh redis-server || {
+	echo "the tests need Redis: install redis-server" >&2
+	exit 1
+}
 node18() { command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'; }
 node18 || { scripts/install-debian.sh nodejs npm && node18; } || {
 	echo "the tests need Node 18 or newer, with npm, for examples/plugin-node: install them" >&2

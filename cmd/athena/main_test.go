@@ -153,14 +153,14 @@ func TestDiag(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := writeConfig(t, "plugins: {dir: "+plugins+"}\nledger: {uri: 'postgres://u:s3cret@h/d'}\n"+
-		"postgres_clients: {a: 'postgres://u:s3cret@h/d', b: '${NOT_SET}'}\nredis: {url: x}")
+		"postgres_clients: {a: 'postgres://u:s3cret@h/d', b: '${NOT_SET}'}\ncache: {ttl: 5}")
 	stdout, stderr, code := execute(t, t.TempDir(), "diag", "--config", path)
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	for _, want := range []string{
 		runtime.GOOS, runtime.GOARCH, runtime.Version(), "hostname:", "C.UTF-8", path, plugins,
-		"plugin hello:", "chmod +x", "NOT_SET", "127.0.0.1:4052", "redis:",
+		"plugin hello:", "chmod +x", "NOT_SET", "127.0.0.1:4052", "cache:",
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("%q is not in\n%s", want, stdout)

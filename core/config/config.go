@@ -3,7 +3,7 @@
 // Layers, later ones win: built-in defaults, the file, environment variables, flags. An
 // environment variable names a key by the ATHENA_ prefix and a double underscore for each
 // dot: ATHENA_API__BODY_LIMIT_MB is api.body_limit_mb. A few have short names too:
-// ATHENA_PORT, ATHENA_HOST, ATHENA_LEDGER_URI, ATHENA_PLUGINS_DIR, ATHENA_LOG_LEVEL and
+// ATHENA_PORT, ATHENA_HOST, ATHENA_LEDGER_URI, ATHENA_REDIS_URL, ATHENA_PLUGINS_DIR, ATHENA_LOG_LEVEL and
 // ATHENA_LOG_FORMAT; the long name wins. An empty variable counts as not set. Clients are
 // defined in the file alone, which may hold ${VAR} and ${VAR:-default} in any value. The
 // admin key is in the variable ATHENA_KEY_12 and nowhere else.
@@ -35,6 +35,7 @@ type Config struct {
 	API     API
 	Plugins Plugins
 	Ledger  Ledger
+	Redis   Redis
 	Clients []Client // from clients and postgres_clients, sorted by name
 	Gateway Gateway
 	Log     Log
@@ -77,6 +78,11 @@ type Limits struct {
 // Ledger is the gateway's own database.
 type Ledger struct {
 	URI string `json:"-"` // sqlite:// and an absolute path, or postgres://...; holds secrets
+}
+
+// Redis carries notices between the gateways of one ledger.
+type Redis struct {
+	URL Secret `json:"-"` // redis:// or rediss://; "": none
 }
 
 // Client is a named database.
@@ -231,6 +237,9 @@ func (c *Config) resolve(executable string) error {
 	case (scheme == "postgres" || scheme == "postgresql") && rest != "":
 	default:
 		return errors.New("ledger.uri: want sqlite://PATH or postgres://USER:PASSWORD@HOST/DATABASE")
+	}
+	if url := string(c.Redis.URL); url != "" && !strings.HasPrefix(url, "redis://") && !strings.HasPrefix(url, "rediss://") {
+		return errors.New("redis.url: want redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// for TLS")
 	}
 	if name := c.Gateway.DefaultClient; name != "" {
 		if !clientName.MatchString(name) {

@@ -235,7 +235,7 @@ func TestPluginSettings(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	c, err := load(t, `
-redis: {url: x}
+cache: {ttl: 5}
 gateway:
   admission_window_secs: 1
   deferred_query_worker_poll_ms: 5
@@ -249,10 +249,10 @@ log:
 	}
 	const none = ": a key of earlier versions, which has no effect here"
 	want := []string{
+		"cache" + none,
 		"gateway.admission_window_secs" + none,
 		"gateway.deferred_query_worker_poll_ms" + none,
 		"gateway.force_camel_case_to_snake_case" + none,
-		"redis" + none,
 		`gateway.default_client: there is no client "dmeo"; did you mean demo?`,
 	}
 	if diff := cmp.Diff(want, c.Warnings); diff != "" {

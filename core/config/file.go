@@ -20,7 +20,7 @@ var legacy = []string{
 	"gateway.admission_*", "gateway.deferred_*", "gateway.force_camel_case_to_snake_case",
 	"gateway.logging_client", "gateway.auth_client", "gateway.database_backend",
 	"logging.*", "logging_client", "logging_client_name", "auth.*", "auth_client", "auth_client_name",
-	"redis.*", "redis_url", "cache.*", "camel_case_to_snake_case", "force_camel_case_to_snake_case",
+	"redis_url", "cache.*", "camel_case_to_snake_case", "force_camel_case_to_snake_case",
 }
 
 var clientName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,128}$`)

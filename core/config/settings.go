@@ -35,6 +35,7 @@ var settings = []setting{
 	{"plugins.pass_env", []any{}, setPassEnv},
 	{"plugins.limits", map[string]any{}, setPluginLimits},
 	text("ledger.uri", "sqlite://data/athena.db", func(c *Config) *string { return &c.Ledger.URI }),
+	text("redis.url", "", func(c *Config) *string { return (*string)(&c.Redis.URL) }),
 	text("gateway.default_client", "", func(c *Config) *string { return &c.Gateway.DefaultClient }),
 	number("gateway.resilience_timeout_secs", 30, 1, 86400, func(c *Config, n int) {
 		c.Gateway.ResilienceTimeout = time.Duration(n) * time.Second
@@ -54,6 +55,7 @@ var shortNames = map[string]string{
 	"ATHENA_HOST":        "api.host",
 	"ATHENA_PORT":        "api.port",
 	"ATHENA_LEDGER_URI":  "ledger.uri",
+	"ATHENA_REDIS_URL":   "redis.url",
 	"ATHENA_PLUGINS_DIR": "plugins.dir",
 	"ATHENA_LOG_LEVEL":   "log.level",
 	"ATHENA_LOG_FORMAT":  "log.format",

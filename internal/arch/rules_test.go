@@ -16,7 +16,7 @@ const module = "github.com/athena-gateway/athena"
 
 // spine is the data plane. doors and slices are all the other folders of core but httpx
 // and config.
-var spine = []string{"gateway", "registry", "pluginhost", "resilience", "auth", "admission", "cache", "oplog", "ledger"}
+var spine = []string{"gateway", "registry", "pluginhost", "resilience", "auth", "admission", "cache", "oplog", "ledger", "notice"}
 
 // A layer is what one package is in the house, and which others it may import of ours.
 type layer struct {
@@ -96,7 +96,7 @@ var owners = []struct {
 	{"github.com/apache/cassandra-gocql-driver", []string{"plugins/scylla"}, "a driver belongs to its plugin"},
 	{"github.com/minio/minio-go", []string{"plugins/storage-s3"}, "minio belongs to storage-s3"},
 	{"github.com/coocood/freecache", []string{"core/cache"}, "freecache belongs to cache"},
-	{"github.com/redis/go-redis", []string{"core/cache"}, "redis belongs to cache"},
+	{"github.com/redis/go-redis", []string{"core/cache", "core/notice"}, "redis belongs to cache and notice"},
 	{"github.com/pressly/goose", []string{"core/ledger"}, "migrations belong to the ledger"},
 	{"github.com/sony/gobreaker", []string{"core/resilience"}, "the breaker belongs to resilience"},
 	{"github.com/knadh/koanf", []string{"core/config"}, "koanf belongs to config"},
