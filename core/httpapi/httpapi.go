@@ -15,6 +15,7 @@ import (
 // Options are what the routes show and call.
 type Options struct {
 	Execute gateway.Executor
+	Refuse  func(*gateway.Operation, error) // told of what is refused before Execute; nil: nobody
 	Version string
 	Started time.Time
 	Metrics prometheus.Gatherer // nil: no GET /metrics
@@ -36,10 +37,10 @@ func (a *API) Routes() []httpx.Route {
 	public := func(method, path, operation, summary string, handle httpx.Handle) httpx.Route {
 		return httpx.Route{Method: method, Path: path, Guard: httpx.Public, Operation: operation, Summary: summary, Handle: handle}
 	}
-	key := func(methods []string, path, operation, summary string, writes bool, handle httpx.Handle) []httpx.Route {
+	key := func(methods []string, path, operation, summary string, writes bool, handle handle) []httpx.Route {
 		var routes []httpx.Route
 		for _, method := range methods {
-			routes = append(routes, httpx.Route{Method: method, Path: path, Guard: httpx.Key, Operation: operation, Summary: summary, Writes: writes, Handle: handle})
+			routes = append(routes, a.operationRoute(httpx.Route{Method: method, Path: path, Guard: httpx.Key, Operation: operation, Summary: summary, Writes: writes}, handle))
 		}
 		return routes
 	}
