@@ -19,6 +19,8 @@ import (
 	"github.com/athena-gateway/athena/core/gateway"
 	"github.com/athena-gateway/athena/core/httpapi"
 	"github.com/athena-gateway/athena/core/httpx"
+	"github.com/athena-gateway/athena/core/ledger"
+	"github.com/athena-gateway/athena/core/oplog"
 	"github.com/athena-gateway/athena/core/pluginhost"
 	"github.com/athena-gateway/athena/core/registry"
 	"github.com/athena-gateway/athena/core/resilience"
@@ -32,13 +34,15 @@ type Options struct {
 
 // Gateway is a running gateway.
 type Gateway struct {
-	config   *config.Config
-	metrics  *prometheus.Registry
-	host     *pluginhost.Host
-	registry *registry.Registry
-	routes   []httpx.Route
-	server   *httpx.Server
-	listener net.Listener
+	config     *config.Config
+	metrics    *prometheus.Registry
+	ledger     *ledger.Ledger
+	operations *oplog.Log
+	host       *pluginhost.Host
+	registry   *registry.Registry
+	routes     []httpx.Route
+	server     *httpx.Server
+	listener   net.Listener
 }
 
 // Open starts everything but the listener. Clients that cannot be opened do not fail it.
@@ -46,11 +50,16 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 	g := &Gateway{config: c, metrics: prometheus.NewRegistry()}
 	g.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var err error
+	g.ledger, err = ledger.Open(ctx, ledger.Options{URI: c.Ledger.URI, Logger: o.Logger.Named("ledger"), Registry: g.metrics})
+	if err != nil {
+		return nil, err
+	}
+	g.operations = oplog.New(oplog.Options{Ledger: g.ledger, Logger: o.Logger.Named("oplog"), Off: !c.Ledger.OperationLog, Retention: c.Ledger.OperationLogKept})
 	plugins := pluginOptions(c)
 	plugins.Logger = o.Logger.Named("plugins")
 	g.host, err = pluginhost.New(plugins)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, g.Close(ctx))
 	}
 	g.checkLimits(plugins.PluginLimits, o.Logger)
 	metrics := gateway.NewMetrics(g.metrics)
@@ -65,8 +74,11 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		OnRetry: metrics.Retry,
 	})
 	g.metrics.MustRegister(&stateCollector{g}, &pluginCollector{found: g.host.Metrics, log: o.Logger.Named("metrics")})
+	operations := gateway.New(gateway.Options{Registry: g.registry, DefaultClient: c.Gateway.DefaultClient, Metrics: metrics,
+		Log: g.operations, Status: httpx.Status})
 	api := httpapi.New(httpapi.Options{
-		Execute: gateway.New(g.registry, c.Gateway.DefaultClient, metrics).Execute,
+		Execute: operations.Execute,
+		Refuse:  operations.Refuse,
 		Version: o.Version,
 		Started: time.Now(),
 		Metrics: g.metrics,
@@ -75,7 +87,7 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		Probe:   g.probe,
 		Listed:  func() []httpx.Route { return g.routes },
 	})
-	operators := admin.New(admin.Options{Host: g.host, Logger: o.Logger.Named("admin")})
+	operators := admin.New(admin.Options{Host: g.host, Ledger: g.ledger, Operations: g.operations, Logger: o.Logger.Named("admin")})
 	g.routes = slices.Concat(api.Routes(), operators.Routes())
 	g.server, err = httpx.New(httpx.Options{
 		Routes:    g.routes,
@@ -140,6 +152,13 @@ func (g *Gateway) Close(ctx context.Context) error {
 	if g.server != nil {
 		errs = append(errs, g.server.Shutdown(ctx))
 	}
-	errs = append(errs, g.registry.Close(ctx), g.host.Close(ctx))
+	if g.registry != nil {
+		errs = append(errs, g.registry.Close(ctx))
+	}
+	if g.host != nil {
+		errs = append(errs, g.host.Close(ctx))
+	}
+	g.operations.Close()
+	errs = append(errs, g.ledger.Close(ctx))
 	return errors.Join(errs...)
 }

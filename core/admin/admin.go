@@ -13,6 +13,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/athena-gateway/athena/core/httpx"
+	"github.com/athena-gateway/athena/core/ledger"
+	"github.com/athena-gateway/athena/core/oplog"
 	"github.com/athena-gateway/athena/core/pluginhost"
 	"github.com/athena-gateway/athena/sdk"
 	"github.com/athena-gateway/athena/sdk/sqlbuild"
@@ -20,18 +22,24 @@ import (
 
 // Options are what the routes work on.
 type Options struct {
-	Host   *pluginhost.Host
-	Logger hclog.Logger // gets a line for each change that an operator makes
+	Host       *pluginhost.Host
+	Ledger     *ledger.Ledger
+	Operations *oplog.Log
+	Logger     hclog.Logger // gets a line for each change that an operator makes
 }
 
 // API is the operators' routes.
 type API struct {
-	host *pluginhost.Host
-	log  hclog.Logger
+	host       *pluginhost.Host
+	ledger     *ledger.Ledger
+	operations *oplog.Log
+	log        hclog.Logger
 }
 
 // New makes an API.
-func New(o Options) *API { return &API{host: o.Host, log: o.Logger} }
+func New(o Options) *API {
+	return &API{host: o.Host, ledger: o.Ledger, operations: o.Operations, log: o.Logger}
+}
 
 // Routes are the API's routes.
 func (a *API) Routes() []httpx.Route {
@@ -49,6 +57,13 @@ func (a *API) Routes() []httpx.Route {
 		route("POST", "/admin/plugins/:name/restart", "restart_plugin", "Replace a plugin's process without a failed call", a.restartPlugin),
 		route("POST", "/admin/plugins/:name/release", "release_plugin", "Let a plugin in quarantine start again", a.releasePlugin),
 		route("POST", "/admin/plugins/:name/log-level", "set_plugin_log_level", "Choose which of a plugin's lines reach the log", a.setLogLevel),
+
+		route("GET", "/admin/clients/statistics", "list_statistics", "What all clients have been asked", a.listStatistics),
+		route("POST", "/admin/clients/statistics/refresh", "refresh_statistics", "Count the operation log anew", a.refreshStatistics),
+		route("GET", "/admin/clients/:client_name/statistics", "client_statistics", "What a client has been asked, by table", a.clientStatistics),
+		route("GET", "/admin/clients/:client_name/statistics/drilldown", "drilldown", "The operations of one kind on a client's table", a.drilldown),
+		route("GET", "/admin/operations", "list_operations", "The operation log", a.listOperations),
+		route("GET", "/admin/audit", "list_audit", "What operators have changed", a.listAudit),
 	}
 }
 

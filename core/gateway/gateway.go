@@ -43,13 +43,13 @@ func (g *Gateway) Execute(ctx context.Context, op *Operation) (*Result, error) {
 	client, err := g.resolve(op)
 	if err != nil {
 		e := sdk.AsError(err)
-		g.end(op, &outcome{resolved: op.Client != "" && !unknownClient(e), err: e})
+		g.end(op, &outcome{client: g.registered(op.Client), err: e})
 		return nil, e
 	}
 	op.Call.Trace = op.Trace
 	ctx, cancel := context.WithCancelCause(ctx)
 	answer, retries, err := client.Execute(ctx, cancel, &op.Call)
-	o := outcome{resolved: true, backend: client.Backend, retries: retries, waited: time.Since(asked)}
+	o := outcome{client: op.Client, backend: client.Backend, retries: retries, waited: time.Since(asked)}
 	if err != nil {
 		cancel(nil)
 		o.err = sdk.AsError(err)
@@ -66,11 +66,13 @@ func (g *Gateway) Refuse(op *Operation, err error) {
 		return
 	}
 	op.entered = true
+	if op.Started.IsZero() {
+		op.Started = time.Now()
+	}
 	if op.Client == "" {
 		op.Client = g.options.DefaultClient
 	}
-	_, resolved := g.options.Registry.Client(op.Client)
-	g.record(op, &outcome{resolved: !unknownClient(sdk.AsError(resolved)), err: sdk.AsError(err)}, time.Since(op.Started))
+	g.record(op, &outcome{client: g.registered(op.Client), err: sdk.AsError(err)}, time.Since(op.Started))
 }
 
 func (g *Gateway) resolve(op *Operation) (*registry.Client, error) {
@@ -87,6 +89,15 @@ func (g *Gateway) resolve(op *Operation) (*registry.Client, error) {
 	return g.options.Registry.Client(op.Client)
 }
 
+// registered is the client's name if there is such a client, else "": a caller's word must
+// not make new series and rows.
+func (g *Gateway) registered(name string) string {
+	if _, err := g.options.Registry.Client(name); err != nil && sdk.AsError(err).Reason == "unknown_client" {
+		return ""
+	}
+	return name
+}
+
 // Result is an operation's answer. It may still be streaming when Execute returns, and it
 // owns the call: its context, its session, its metrics. It is used by one goroutine and
 // ends with Close.
@@ -100,7 +111,7 @@ type Result struct {
 
 // NewResult wraps an answer, for tests of doors.
 func NewResult(op *Operation, backend string, answer *sdk.Answer) *Result {
-	return &Result{gateway: New(Options{Metrics: NewMetrics(prometheus.NewRegistry())}), op: op, outcome: outcome{backend: backend}, answer: answer, cancel: func(error) {}}
+	return &Result{gateway: New(Options{Metrics: NewMetrics(prometheus.NewRegistry())}), op: op, outcome: outcome{client: op.Client, backend: backend}, answer: answer, cancel: func(error) {}}
 }
 
 // Backend is the kind of database that answered.
@@ -182,11 +193,7 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 // Retry counts a retry.
 func (m *Metrics) Retry(client string) { m.retries.WithLabelValues(client).Inc() }
 
-func (m *Metrics) observe(op *Operation, took time.Duration, err *sdk.Error) {
-	client := op.Client
-	if unknownClient(err) {
-		client = "" // a caller's word must not make a new time series
-	}
+func (m *Metrics) observe(op *Operation, client string, took time.Duration, err *sdk.Error) {
 	if err != nil {
 		m.operations.WithLabelValues(client, op.Door, op.Name, err.Kind.String()).Inc()
 		m.duration.WithLabelValues(client, op.Name).Observe(took.Seconds())

@@ -9,16 +9,14 @@ import (
 
 // outcome is what became of an operation.
 type outcome struct {
-	resolved bool   // its client is registered
-	backend  string // kind of database; "": none was chosen
-	retries  int
-	waited   time.Duration // for the backend
-	bytes    int64         // of the body
-	tail     *sdk.Tail     // nil: the answer did not end
-	err      *sdk.Error    // nil: the answer was delivered
+	client  string // its registered client; "": there is none
+	backend string // kind of database; "": none was chosen
+	retries int
+	waited  time.Duration // for the backend
+	bytes   int64         // of the body
+	tail    *sdk.Tail     // nil: the answer did not end
+	err     *sdk.Error    // nil: the answer was delivered
 }
-
-func unknownClient(e *sdk.Error) bool { return e != nil && e.Reason == "unknown_client" }
 
 // reached reports whether the backend was asked. An error of the host's own which says that
 // nothing was executed comes from before: of a client that is not open, of the breaker.
@@ -29,7 +27,7 @@ func (o *outcome) reached() bool {
 // end closes the books of an operation, once.
 func (g *Gateway) end(op *Operation, o *outcome) {
 	took := time.Since(op.Started)
-	g.options.Metrics.observe(op, took, o.err)
+	g.options.Metrics.observe(op, o.client, took, o.err)
 	g.record(op, o, took)
 }
 
@@ -41,7 +39,7 @@ func (g *Gateway) record(op *Operation, o *outcome, took time.Duration) {
 		return
 	}
 	e := oplog.Entry{
-		Time: op.Started, RequestID: op.RequestID, Client: op.Client, Table: tableName(op), Operation: op.Name, Door: op.Door,
+		Time: op.Started, RequestID: op.RequestID, Client: o.client, Table: tableName(op), Operation: op.Name, Door: op.Door,
 		Method: op.Method, Path: op.Path, Status: 200, Duration: took, Backend: o.backend, Reached: o.reached(), Waited: o.waited,
 		Retries: o.retries, Statements: len(op.Call.Statements), Rows: -1, Bytes: o.bytes,
 		KeyID: op.Principal, UserID: op.UserID, OrganizationID: op.OrganizationID,
@@ -49,8 +47,8 @@ func (g *Gateway) record(op *Operation, o *outcome, took time.Duration) {
 	if len(op.Trace) == len("00-0123456789abcdef0123456789abcdef-0123456789abcdef-01") {
 		e.TraceID = op.Trace[3:35]
 	}
-	if !o.resolved {
-		e.Client, e.NamedClient = "", e.Client
+	if o.client == "" {
+		e.NamedClient = op.Client
 	}
 	if t := o.tail; t != nil {
 		e.Rows = t.Rows

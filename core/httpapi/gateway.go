@@ -24,29 +24,26 @@ var directTargets = []string{"X-Pg-Uri", "X-Athena-Jdbc-Url", "X-Jdbc-Url", "X-S
 // handle answers one operation, of which who asks and how is filled in.
 type handle func(*httpx.Request, *request) (*httpx.Response, error)
 
-// operationRoute completes a route that answers by handle. What is refused before it is
-// executed is an operation too: it is told to Options.Refuse.
-func (a *API) operationRoute(route httpx.Route, handle handle) httpx.Route {
-	refuse := func(q *request, err error) {
-		if a.options.Refuse != nil {
-			a.options.Refuse(&q.operation, err)
-		}
+// operate answers a request by handle. What is refused before it is executed is an operation
+// too, and told to Options.Refuse.
+func (a *API) operate(r *httpx.Request, name string, writes bool, handle handle) (*httpx.Response, error) {
+	q := newRequest(r, name, writes)
+	response, err := handle(r, q)
+	if err != nil {
+		a.refuse(q, err)
 	}
-	route.Refused = func(r *httpx.Request, e *sdk.Error) { refuse(newRequest(r, &route), e) }
-	route.Handle = func(r *httpx.Request) (*httpx.Response, error) {
-		q := newRequest(r, &route)
-		response, err := handle(r, q)
-		if err != nil {
-			refuse(q, err)
-		}
-		return response, err
-	}
-	return route
+	return response, err
 }
 
-func newRequest(r *httpx.Request, route *httpx.Route) *request {
+func (a *API) refuse(q *request, err error) {
+	if a.options.Refuse != nil {
+		a.options.Refuse(&q.operation, err)
+	}
+}
+
+func newRequest(r *httpx.Request, name string, writes bool) *request {
 	q := &request{operation: gateway.Operation{
-		Door: "gateway", Name: route.Operation, Writes: route.Writes, Method: r.Method(), Path: route.Path, Started: r.Started(),
+		Door: "gateway", Name: name, Writes: writes, Method: r.Method(), Path: r.Route(), Started: r.Started(),
 		Client: r.Header("X-Athena-Client"), RequestID: r.ID, Trace: r.Trace(),
 		UserID: r.Header("X-User-Id"), OrganizationID: r.Header("X-Organization-Id"),
 	}}

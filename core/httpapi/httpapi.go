@@ -10,6 +10,7 @@ import (
 
 	"github.com/athena-gateway/athena/core/gateway"
 	"github.com/athena-gateway/athena/core/httpx"
+	"github.com/athena-gateway/athena/sdk"
 )
 
 // Options are what the routes show and call.
@@ -40,7 +41,9 @@ func (a *API) Routes() []httpx.Route {
 	key := func(methods []string, path, operation, summary string, writes bool, handle handle) []httpx.Route {
 		var routes []httpx.Route
 		for _, method := range methods {
-			routes = append(routes, a.operationRoute(httpx.Route{Method: method, Path: path, Guard: httpx.Key, Operation: operation, Summary: summary, Writes: writes}, handle))
+			routes = append(routes, httpx.Route{Method: method, Path: path, Guard: httpx.Key, Operation: operation, Summary: summary, Writes: writes,
+				Handle:  func(r *httpx.Request) (*httpx.Response, error) { return a.operate(r, operation, writes, handle) },
+				Refused: func(r *httpx.Request, e *sdk.Error) { a.refuse(newRequest(r, operation, writes), e) }})
 		}
 		return routes
 	}
