@@ -99,11 +99,9 @@ func (r *oldRow) complete() {
 	}
 	problem := text("error")
 	if !r.failed.Valid {
-		var said *bool
-		_ = json.Unmarshal(details["error"], &said)
 		r.failed = sql.NullBool{Valid: true, Bool: problem != "" || r.status.Int64 >= 400}
-		if said != nil {
-			r.failed.Bool = *said
+		if said := string(details["error"]); said == "true" || said == "false" {
+			r.failed.Bool = said == "true"
 		}
 	}
 	if !r.message.Valid {
