@@ -22,6 +22,7 @@ import (
 	"github.com/athena-gateway/athena/core/httpx"
 	"github.com/athena-gateway/athena/core/ledger"
 	"github.com/athena-gateway/athena/core/notice"
+	"github.com/athena-gateway/athena/core/oplog"
 	"github.com/athena-gateway/athena/core/pluginhost"
 	"github.com/athena-gateway/athena/core/registry"
 	"github.com/athena-gateway/athena/core/resilience"
@@ -35,16 +36,17 @@ type Options struct {
 
 // Gateway is a running gateway.
 type Gateway struct {
-	config   *config.Config
-	metrics  *prometheus.Registry
-	ledger   *ledger.Ledger
-	notices  *notice.Notices               // nil without Redis
-	heard    atomic.Pointer[ledger.Ledger] // the ledger, for notices, which may come before it is open
-	host     *pluginhost.Host
-	registry *registry.Registry
-	routes   []httpx.Route
-	server   *httpx.Server
-	listener net.Listener
+	config     *config.Config
+	metrics    *prometheus.Registry
+	ledger     *ledger.Ledger
+	notices    *notice.Notices               // nil without Redis
+	heard      atomic.Pointer[ledger.Ledger] // the ledger, for notices, which may come before it is open
+	operations *oplog.Log
+	host       *pluginhost.Host
+	registry   *registry.Registry
+	routes     []httpx.Route
+	server     *httpx.Server
+	listener   net.Listener
 }
 
 // Open starts everything but the listener. Clients that cannot be opened do not fail it.
@@ -55,6 +57,7 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		return nil, errors.Join(err, g.Close(ctx))
 	}
 	var err error
+	g.operations = oplog.New(oplog.Options{Ledger: g.ledger, Logger: o.Logger.Named("oplog"), Off: !c.Ledger.OperationLog, Retention: c.Ledger.OperationLogKept})
 	plugins := pluginOptions(c)
 	plugins.Logger = o.Logger.Named("plugins")
 	g.host, err = pluginhost.New(plugins)
@@ -74,8 +77,11 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		OnRetry: metrics.Retry,
 	})
 	g.metrics.MustRegister(&stateCollector{g}, &pluginCollector{found: g.host.Metrics, log: o.Logger.Named("metrics")})
+	operations := gateway.New(gateway.Options{Registry: g.registry, DefaultClient: c.Gateway.DefaultClient, Metrics: metrics,
+		Log: g.operations, Status: httpx.Status})
 	api := httpapi.New(httpapi.Options{
-		Execute: gateway.New(g.registry, c.Gateway.DefaultClient, metrics).Execute,
+		Execute: operations.Execute,
+		Refuse:  operations.Refuse,
 		Version: o.Version,
 		Started: time.Now(),
 		Metrics: g.metrics,
@@ -84,7 +90,7 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		Probe:   g.probe,
 		Listed:  func() []httpx.Route { return g.routes },
 	})
-	operators := admin.New(admin.Options{Host: g.host, Logger: o.Logger.Named("admin")})
+	operators := admin.New(admin.Options{Host: g.host, Ledger: g.ledger, Operations: g.operations, Logger: o.Logger.Named("admin")})
 	g.routes = slices.Concat(api.Routes(), operators.Routes())
 	g.server, err = httpx.New(httpx.Options{
 		Routes:    g.routes,
@@ -179,6 +185,7 @@ func (g *Gateway) Close(ctx context.Context) error {
 		errs = append(errs, g.notices.Close())
 	}
 	if g.ledger != nil {
+		g.operations.Close()
 		errs = append(errs, g.ledger.Close(ctx))
 	}
 	return errors.Join(errs...)

@@ -77,7 +77,10 @@ type Limits struct {
 
 // Ledger is the gateway's own database.
 type Ledger struct {
-	URI string `json:"-"` // sqlite:// and an absolute path, or postgres://...; holds secrets
+	URI          string `json:"-"` // sqlite:// and an absolute path, or postgres://...; holds secrets
+	OperationLog bool   // every operation is recorded
+	// How long rows of the logs are kept; 0: for ever.
+	OperationLogKept, AuthLogKept time.Duration
 }
 
 // Redis carries notices between the gateways of one ledger.

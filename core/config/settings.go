@@ -36,6 +36,9 @@ var settings = []setting{
 	{"plugins.limits", map[string]any{}, setPluginLimits},
 	text("ledger.uri", "sqlite://data/athena.db", func(c *Config) *string { return &c.Ledger.URI }),
 	text("redis.url", "", func(c *Config) *string { return (*string)(&c.Redis.URL) }),
+	boolean("ledger.operation_log", true, func(c *Config) *bool { return &c.Ledger.OperationLog }),
+	number("ledger.operation_log_days", 30, 0, 36500, func(c *Config, n int) { c.Ledger.OperationLogKept = days(n) }),
+	number("ledger.auth_log_days", 90, 0, 36500, func(c *Config, n int) { c.Ledger.AuthLogKept = days(n) }),
 	text("gateway.default_client", "", func(c *Config) *string { return &c.Gateway.DefaultClient }),
 	number("gateway.resilience_timeout_secs", 30, 1, 86400, func(c *Config, n int) {
 		c.Gateway.ResilienceTimeout = time.Duration(n) * time.Second
@@ -49,6 +52,8 @@ var settings = []setting{
 	oneOf("log.level", "info", func(c *Config) *string { return &c.Log.Level }, "debug", "info", "warn", "error"),
 	oneOf("log.format", "text", func(c *Config) *string { return &c.Log.Format }, "text", "json"),
 }
+
+func days(n int) time.Duration { return time.Duration(n) * 24 * time.Hour }
 
 // shortNames are the environment variables that do not spell their key.
 var shortNames = map[string]string{

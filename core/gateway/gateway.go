@@ -9,46 +9,75 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/athena-gateway/athena/core/oplog"
 	"github.com/athena-gateway/athena/core/registry"
 	"github.com/athena-gateway/athena/sdk"
 )
 
-// Gateway executes operations on the registry's clients.
-type Gateway struct {
-	registry      *registry.Registry
-	defaultClient string
-	metrics       *Metrics
+// Options are what a Gateway works with.
+type Options struct {
+	Registry *registry.Registry
+	// DefaultClient serves operations that name no client; "": they are refused.
+	DefaultClient string
+	Metrics       *Metrics
+	Log           *oplog.Log // gets every operation
+	// Status is how the doors answer an error, as HTTP counts; the log tells by it what
+	// became of a request. writes is the operation's.
+	Status func(e *sdk.Error, writes bool) int
 }
 
-// New makes a Gateway. defaultClient serves operations that name no client; "" means
-// that they are refused.
-func New(r *registry.Registry, defaultClient string, m *Metrics) *Gateway {
-	return &Gateway{registry: r, defaultClient: defaultClient, metrics: m}
-}
+// Gateway executes operations on the registry's clients.
+type Gateway struct{ options Options }
+
+// New makes a Gateway.
+func New(o Options) *Gateway { return &Gateway{options: o} }
 
 // Execute is the one path of every door: resolve the client, execute, hand the answer on.
 // ctx must outlive the Result; ending it cancels the call.
 func (g *Gateway) Execute(ctx context.Context, op *Operation) (*Result, error) {
-	started := time.Now()
+	op.entered = true
+	asked := time.Now()
+	if op.Started.IsZero() {
+		op.Started = asked
+	}
 	client, err := g.resolve(op)
 	if err != nil {
-		g.metrics.observe(op, started, err)
-		return nil, err
+		e := sdk.AsError(err)
+		g.end(op, &outcome{client: g.registered(op.Client), err: e})
+		return nil, e
 	}
 	op.Call.Trace = op.Trace
 	ctx, cancel := context.WithCancelCause(ctx)
-	answer, err := client.Execute(ctx, cancel, &op.Call)
+	answer, retries, err := client.Execute(ctx, cancel, &op.Call)
+	o := outcome{client: op.Client, backend: client.Backend, retries: retries, waited: time.Since(asked)}
 	if err != nil {
 		cancel(nil)
-		g.metrics.observe(op, started, err)
-		return nil, sdk.AsError(err)
+		o.err = sdk.AsError(err)
+		g.end(op, &o)
+		return nil, o.err
 	}
-	return &Result{op: op, backend: client.Backend, answer: answer, cancel: cancel, started: started, metrics: g.metrics}, nil
+	return &Result{gateway: g, op: op, outcome: o, answer: answer, cancel: cancel}, nil
+}
+
+// Refuse is for a door that answers an operation with err before it could be executed. Of
+// one that was executed the books have been closed already.
+func (g *Gateway) Refuse(op *Operation, err error) {
+	if op.entered {
+		return
+	}
+	op.entered = true
+	if op.Started.IsZero() {
+		op.Started = time.Now()
+	}
+	if op.Client == "" {
+		op.Client = g.options.DefaultClient
+	}
+	g.record(op, &outcome{client: g.registered(op.Client), err: sdk.AsError(err)}, time.Since(op.Started))
 }
 
 func (g *Gateway) resolve(op *Operation) (*registry.Client, error) {
 	if op.Client == "" {
-		op.Client = g.defaultClient
+		op.Client = g.options.DefaultClient
 	}
 	if op.Client == "" {
 		e := sdk.E(sdk.Invalid, "missing_client_header", "Missing required header").
@@ -57,29 +86,36 @@ func (g *Gateway) resolve(op *Operation) (*registry.Client, error) {
 		e.Details = json.RawMessage(`{"missing_header":"X-Athena-Client"}`)
 		return nil, e
 	}
-	return g.registry.Client(op.Client)
+	return g.options.Registry.Client(op.Client)
+}
+
+// registered is the client's name if there is such a client, else "": a caller's word must
+// not make new series and rows.
+func (g *Gateway) registered(name string) string {
+	if _, err := g.options.Registry.Client(name); err != nil && sdk.AsError(err).Reason == "unknown_client" {
+		return ""
+	}
+	return name
 }
 
 // Result is an operation's answer. It may still be streaming when Execute returns, and it
 // owns the call: its context, its session, its metrics. It is used by one goroutine and
 // ends with Close.
 type Result struct {
+	gateway *Gateway
 	op      *Operation
-	backend string
+	outcome outcome
 	answer  *sdk.Answer
 	cancel  context.CancelCauseFunc
-	started time.Time
-	metrics *Metrics
-	failed  error
 }
 
 // NewResult wraps an answer, for tests of doors.
 func NewResult(op *Operation, backend string, answer *sdk.Answer) *Result {
-	return &Result{op: op, backend: backend, answer: answer, cancel: func(error) {}, started: time.Now(), metrics: NewMetrics(prometheus.NewRegistry())}
+	return &Result{gateway: New(Options{Metrics: NewMetrics(prometheus.NewRegistry())}), op: op, outcome: outcome{client: op.Client, backend: backend}, answer: answer, cancel: func(error) {}}
 }
 
 // Backend is the kind of database that answered.
-func (r *Result) Backend() string { return r.backend }
+func (r *Result) Backend() string { return r.outcome.backend }
 
 // Head is the answer's head.
 func (r *Result) Head() *sdk.Head { return r.answer.Head() }
@@ -94,10 +130,18 @@ func (r *Result) Buffered() int { return r.answer.Buffered() }
 // Next returns the next piece of the body, valid until the following call, and io.EOF
 // after the last one. Any other error means that the body is incomplete.
 func (r *Result) Next() ([]byte, error) {
-	b, err := r.answer.Next()
-	if err != nil && err != io.EOF {
-		r.failed = err
+	var asked time.Time
+	if r.answer.Buffered() == 0 && r.answer.Tail() == nil { // this waits for the backend
+		asked = time.Now()
 	}
+	b, err := r.answer.Next()
+	if !asked.IsZero() {
+		r.outcome.waited += time.Since(asked)
+	}
+	if err != nil && err != io.EOF {
+		r.outcome.err = sdk.AsError(err)
+	}
+	r.outcome.bytes += int64(len(b))
 	return b, err
 }
 
@@ -107,12 +151,13 @@ func (r *Result) Tail() *sdk.Tail { return r.answer.Tail() }
 // Close ends the operation. err says why its answer was not delivered whole; nil that it
 // was. What was not read is cancelled in the database. Exactly once.
 func (r *Result) Close(err error) {
-	if err == nil {
-		err = r.failed
+	if err != nil {
+		r.outcome.err = sdk.AsError(err)
 	}
+	r.outcome.tail = r.answer.Tail()
 	r.answer.Close()
 	r.cancel(nil)
-	r.metrics.observe(r.op, r.started, err)
+	r.gateway.end(r.op, &r.outcome)
 }
 
 // Metrics are the data plane's.
@@ -148,14 +193,10 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 // Retry counts a retry.
 func (m *Metrics) Retry(client string) { m.retries.WithLabelValues(client).Inc() }
 
-func (m *Metrics) observe(op *Operation, started time.Time, err error) {
-	client := op.Client
-	if err != nil && sdk.AsError(err).Reason == "unknown_client" {
-		client = "" // a caller's word must not make a new time series
-	}
+func (m *Metrics) observe(op *Operation, client string, took time.Duration, err *sdk.Error) {
 	if err != nil {
-		m.operations.WithLabelValues(client, op.Door, op.Name, sdk.AsError(err).Kind.String()).Inc()
-		m.duration.WithLabelValues(client, op.Name).Observe(time.Since(started).Seconds())
+		m.operations.WithLabelValues(client, op.Door, op.Name, err.Kind.String()).Inc()
+		m.duration.WithLabelValues(client, op.Name).Observe(took.Seconds())
 		return
 	}
 	key := childKey{client, op.Door, op.Name}
@@ -165,5 +206,5 @@ func (m *Metrics) observe(op *Operation, started time.Time, err error) {
 			m.operations.WithLabelValues(client, op.Door, op.Name, "ok"), m.duration.WithLabelValues(client, op.Name)})
 	}
 	c.(*child).ok.Inc()
-	c.(*child).duration.Observe(time.Since(started).Seconds())
+	c.(*child).duration.Observe(took.Seconds())
 }

@@ -4,6 +4,7 @@ package gateway
 
 import (
 	"context"
+	"time"
 
 	"github.com/athena-gateway/athena/sdk"
 )
@@ -18,9 +19,17 @@ type Operation struct {
 	RequestID string
 	Trace     string // W3C traceparent
 
+	// For the operation log.
+	Started                time.Time // when the request had arrived; zero: now
+	Method, Path           string    // of the request; the path as its route is written
+	UserID, OrganizationID string    // as the caller claims
+	Writes                 bool      // the door answers as one that may write; see httpx.Route
+
 	// Call holds the statements, session and result options. Instance, Generation,
 	// Deadline and ID are filled in on the way.
 	Call sdk.Call
+
+	entered bool // Execute was called
 }
 
 // Executor executes an Operation. Execute of this package is the one implementation;

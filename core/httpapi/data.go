@@ -8,8 +8,7 @@ import (
 )
 
 // data is fetch by query parameters.
-func (a *API) data(r *httpx.Request) (*httpx.Response, error) {
-	q := &request{}
+func (a *API) data(r *httpx.Request, q *request) (*httpx.Response, error) {
 	if err := q.payload.fromQuery(r); err != nil {
 		return nil, err
 	}

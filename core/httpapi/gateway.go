@@ -21,16 +21,44 @@ type request struct {
 // X-Athena-Client: ignoring them could read or write the wrong database.
 var directTargets = []string{"X-Pg-Uri", "X-Athena-Jdbc-Url", "X-Jdbc-Url", "X-Supabase-Url"}
 
-// begin fills in the operation and returns its statement.
-func (q *request) begin(r *httpx.Request, name string) (*sdk.Statement, error) {
+// handle answers one operation, of which who asks and how is filled in.
+type handle func(*httpx.Request, *request) (*httpx.Response, error)
+
+// operate answers a request by handle. What is refused before it is executed is an operation
+// too, and told to Options.Refuse.
+func (a *API) operate(r *httpx.Request, name string, writes bool, handle handle) (*httpx.Response, error) {
+	q := newRequest(r, name, writes)
+	response, err := handle(r, q)
+	if err != nil {
+		a.refuse(q, err)
+	}
+	return response, err
+}
+
+func (a *API) refuse(q *request, err error) {
+	if a.options.Refuse != nil {
+		a.options.Refuse(&q.operation, err)
+	}
+}
+
+func newRequest(r *httpx.Request, name string, writes bool) *request {
+	q := &request{operation: gateway.Operation{
+		Door: "gateway", Name: name, Writes: writes, Method: r.Method(), Path: r.Route(), Started: r.Started(),
+		Client: r.Header("X-Athena-Client"), RequestID: r.ID, Trace: r.Trace(),
+		UserID: r.Header("X-User-Id"), OrganizationID: r.Header("X-Organization-Id"),
+	}}
+	q.operation.Call.Statements = q.statements[:]
+	return q
+}
+
+// statement is the one of the operation, once its target is known to be supported.
+func (q *request) statement(r *httpx.Request) (*sdk.Statement, error) {
 	for _, header := range directTargets {
 		if r.Header(header) != "" {
 			return nil, invalid("unsupported_target", "the header %s is not supported yet", header).
 				WithHint("register the database as a client and name it in X-Athena-Client")
 		}
 	}
-	q.operation = gateway.Operation{Door: "gateway", Name: name, Client: r.Header("X-Athena-Client"), RequestID: r.ID, Trace: r.Trace()}
-	q.operation.Call.Statements = q.statements[:]
 	return &q.statements[0], nil
 }
 
@@ -42,8 +70,7 @@ func (q *request) strips(r *httpx.Request) bool {
 	return strings.EqualFold(r.Header("X-Strip-Nulls"), "true")
 }
 
-func (a *API) fetch(r *httpx.Request) (*httpx.Response, error) {
-	q := &request{}
+func (a *API) fetch(r *httpx.Request, q *request) (*httpx.Response, error) {
 	if err := q.payload.decode(r.Body); err != nil {
 		return nil, err
 	}
@@ -51,7 +78,7 @@ func (a *API) fetch(r *httpx.Request) (*httpx.Response, error) {
 }
 
 func (a *API) fetchRows(r *httpx.Request, q *request) (*httpx.Response, error) {
-	s, err := q.begin(r, "fetch")
+	s, err := q.statement(r)
 	if err != nil {
 		return nil, err
 	}
@@ -80,25 +107,24 @@ func (a *API) fetchRows(r *httpx.Request, q *request) (*httpx.Response, error) {
 	}), nil
 }
 
-func (a *API) insert(r *httpx.Request) (*httpx.Response, error) {
-	return a.write(r, "insert", "Inserted ", (*payload).insertStatement)
+func (a *API) insert(r *httpx.Request, q *request) (*httpx.Response, error) {
+	return a.write(r, q, "Inserted ", (*payload).insertStatement)
 }
 
-func (a *API) update(r *httpx.Request) (*httpx.Response, error) {
-	return a.write(r, "update", "Updated ", (*payload).updateStatement)
+func (a *API) update(r *httpx.Request, q *request) (*httpx.Response, error) {
+	return a.write(r, q, "Updated ", (*payload).updateStatement)
 }
 
-func (a *API) delete(r *httpx.Request) (*httpx.Response, error) {
-	return a.write(r, "delete", "Deleted ", (*payload).deleteStatement)
+func (a *API) delete(r *httpx.Request, q *request) (*httpx.Response, error) {
+	return a.write(r, q, "Deleted ", (*payload).deleteStatement)
 }
 
 // write executes an insert, update or delete.
-func (a *API) write(r *httpx.Request, name, did string, fill func(*payload, *sdk.Statement) error) (*httpx.Response, error) {
-	q := &request{}
+func (a *API) write(r *httpx.Request, q *request, did string, fill func(*payload, *sdk.Statement) error) (*httpx.Response, error) {
 	if err := q.payload.decode(r.Body); err != nil {
 		return nil, err
 	}
-	s, err := q.begin(r, name)
+	s, err := q.statement(r)
 	if err != nil {
 		return nil, err
 	}
@@ -160,31 +186,24 @@ func number(b []byte, name string, n int64) []byte {
 // maxScalar bounds the body of an answer that holds one number.
 const maxScalar = 1 << 20
 
-// collect reads a small result whole and closes it.
-func collect(result *gateway.Result) (body []byte, tail *sdk.Tail, err error) {
+// counted reads the answer to a Count and closes it.
+func counted(result *gateway.Result) (total int64, err error) {
 	defer func() { result.Close(err) }()
+	var body []byte
 	for {
 		piece, err := result.Next()
 		if err == io.EOF {
-			return body, result.Tail(), nil
+			break
 		}
 		if err != nil {
-			return nil, nil, err
+			return 0, err
 		}
 		if body = append(body, piece...); len(body) > maxScalar {
-			return nil, nil, sdk.E(sdk.Invalid, "answer_too_large", "the answer holds far more than one number").WithHint("write a query that answers with one count")
+			return 0, sdk.E(sdk.Invalid, "answer_too_large", "the answer holds far more than one number").WithHint("write a query that answers with one count")
 		}
 	}
-}
-
-// counted reads the answer to a Count.
-func counted(result *gateway.Result) (int64, error) {
-	body, tail, err := collect(result)
-	if err != nil {
-		return 0, err
-	}
-	if tail.Total != nil {
-		return *tail.Total, nil
+	if total := result.Tail().Total; total != nil {
+		return *total, nil
 	}
 	return firstCount(body)
 }

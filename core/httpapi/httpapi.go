@@ -10,11 +10,13 @@ import (
 
 	"github.com/athena-gateway/athena/core/gateway"
 	"github.com/athena-gateway/athena/core/httpx"
+	"github.com/athena-gateway/athena/sdk"
 )
 
 // Options are what the routes show and call.
 type Options struct {
 	Execute gateway.Executor
+	Refuse  func(*gateway.Operation, error) // told of what is refused before Execute; nil: nobody
 	Version string
 	Started time.Time
 	Metrics prometheus.Gatherer // nil: no GET /metrics
@@ -36,10 +38,12 @@ func (a *API) Routes() []httpx.Route {
 	public := func(method, path, operation, summary string, handle httpx.Handle) httpx.Route {
 		return httpx.Route{Method: method, Path: path, Guard: httpx.Public, Operation: operation, Summary: summary, Handle: handle}
 	}
-	key := func(methods []string, path, operation, summary string, writes bool, handle httpx.Handle) []httpx.Route {
+	key := func(methods []string, path, operation, summary string, writes bool, handle handle) []httpx.Route {
 		var routes []httpx.Route
 		for _, method := range methods {
-			routes = append(routes, httpx.Route{Method: method, Path: path, Guard: httpx.Key, Operation: operation, Summary: summary, Writes: writes, Handle: handle})
+			routes = append(routes, httpx.Route{Method: method, Path: path, Guard: httpx.Key, Operation: operation, Summary: summary, Writes: writes,
+				Handle:  func(r *httpx.Request) (*httpx.Response, error) { return a.operate(r, operation, writes, handle) },
+				Refused: func(r *httpx.Request, e *sdk.Error) { a.refuse(newRequest(r, operation, writes), e) }})
 		}
 		return routes
 	}

@@ -61,17 +61,18 @@ func (p *sqlPayload) statement(s *sdk.Statement) error {
 	return nil
 }
 
-func (a *API) query(r *httpx.Request) (*httpx.Response, error) {
-	return a.execute(r, "query", false)
+func (a *API) query(r *httpx.Request, q *request) (*httpx.Response, error) {
+	return a.execute(r, q, false)
 }
 
 // sql is query, on the client that db_name names unless X-Athena-Client does.
-func (a *API) sql(r *httpx.Request) (*httpx.Response, error) { return a.execute(r, "sql", true) }
+func (a *API) sql(r *httpx.Request, q *request) (*httpx.Response, error) {
+	return a.execute(r, q, true)
+}
 
-func (a *API) execute(r *httpx.Request, name string, byDatabase bool) (*httpx.Response, error) {
+func (a *API) execute(r *httpx.Request, q *request, byDatabase bool) (*httpx.Response, error) {
 	var p sqlPayload
-	q := &request{}
-	s, err := q.begin(r, name)
+	s, err := q.statement(r)
 	if err != nil {
 		return nil, err
 	}
@@ -107,10 +108,9 @@ func (a *API) execute(r *httpx.Request, name string, byDatabase bool) (*httpx.Re
 }
 
 // count counts a table's rows, or reads the number that a query answers with.
-func (a *API) count(r *httpx.Request) (*httpx.Response, error) {
+func (a *API) count(r *httpx.Request, q *request) (*httpx.Response, error) {
 	var p sqlPayload
-	q := &request{}
-	s, err := q.begin(r, "count")
+	s, err := q.statement(r)
 	if err != nil {
 		return nil, err
 	}

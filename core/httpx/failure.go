@@ -85,6 +85,12 @@ func classify(e *sdk.Error, writes bool) failure {
 	return f
 }
 
+// Status is the status of an answer with the error, of a route that writes or not.
+func Status(e *sdk.Error, writes bool) int {
+	f := classify(e, writes)
+	return f.status
+}
+
 // masked reports whether the error is our own and says nothing to callers.
 func (f *failure) masked() bool { return f.Kind == sdk.Internal && f.Code == "" }
 

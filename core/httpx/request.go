@@ -38,7 +38,19 @@ type Request struct {
 func (r *Request) Context() context.Context { return r.ctx }
 
 // Method is the request's method.
-func (r *Request) Method() string { return string(r.fctx.Method()) }
+func (r *Request) Method() string {
+	method := r.fctx.Method()
+	if string(method) == r.route.Method {
+		return r.route.Method
+	}
+	return string(method)
+}
+
+// Route is the path of the route that took the request, with the names of its parameters.
+func (r *Request) Route() string { return r.route.Path }
+
+// Started is when the request had arrived.
+func (r *Request) Started() time.Time { return r.started }
 
 // Path is the request's path as it was sent, without the query.
 func (r *Request) Path() string { return string(r.fctx.URI().PathOriginal()) }

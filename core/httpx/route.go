@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/athena-gateway/athena/sdk"
 )
 
 // Guard says who may call a route. The zero Guard is refused by New.
@@ -49,6 +51,9 @@ type Route struct {
 	// then answered as 502 outcome_unknown, which must not be retried blindly.
 	Writes bool
 	Handle Handle
+	// Refused, if set, is told of a request that did not reach Handle, by the guard or for
+	// its form, with the error that answers it.
+	Refused func(*Request, *sdk.Error)
 }
 
 // RegistryEntry is a path in GET /router/registry.

@@ -246,13 +246,11 @@ func (s *Server) answer(r *Request) (err error) {
 			}
 		}
 	}()
-	if encoding := r.fctx.Request.Header.Peek("Content-Encoding"); len(encoding) > 0 && string(encoding) != "identity" {
-		return sdk.E(sdk.Invalid, "unsupported_content_encoding", "the request body is compressed").WithHint("send it as it is")
-	}
-	if r.route.Guard != Public {
-		if err := s.authorize(r); err != nil {
-			return err
+	if err := s.admit(r); err != nil {
+		if r.route.Refused != nil {
+			r.route.Refused(r, sdk.AsError(err))
 		}
+		return err
 	}
 	response, err := r.route.Handle(r)
 	if err != nil {
@@ -263,6 +261,17 @@ func (s *Server) answer(r *Request) (err error) {
 	}
 	r.open = response.Stream
 	return s.stream(r, response)
+}
+
+// admit decides whether the request reaches its route's handler.
+func (s *Server) admit(r *Request) error {
+	if encoding := r.fctx.Request.Header.Peek("Content-Encoding"); len(encoding) > 0 && string(encoding) != "identity" {
+		return sdk.E(sdk.Invalid, "unsupported_content_encoding", "the request body is compressed").WithHint("send it as it is")
+	}
+	if r.route.Guard == Public {
+		return nil
+	}
+	return s.authorize(r)
 }
 
 func (s *Server) authorize(r *Request) error {

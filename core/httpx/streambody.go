@@ -148,7 +148,7 @@ func (b *streamBody) Close() error {
 	}
 	status := r.fctx.Response.StatusCode()
 	if err != nil {
-		status = b.broken(err)
+		status, err = b.broken(err)
 	}
 	b.response.Stream.Close(err)
 	if b.encoder != nil {
@@ -163,12 +163,12 @@ func (b *streamBody) Close() error {
 	return nil
 }
 
-// broken logs why the transfer broke off and returns the status for the books: the one
-// that the error would have had.
-func (b *streamBody) broken(err error) int {
+// broken logs why the transfer broke off and returns it, with the status for the books: the
+// one that the error would have had. A HEAD request asked for no body.
+func (b *streamBody) broken(err error) (int, error) {
 	r := b.request
 	if r.fctx.IsHead() && b.err == nil {
-		return r.fctx.Response.StatusCode()
+		return r.fctx.Response.StatusCode(), nil
 	}
 	var e *sdk.Error
 	if !errors.As(err, &e) { // of the connection, not of the call
@@ -179,5 +179,5 @@ func (b *streamBody) broken(err error) int {
 	if r.conn != nil && !r.fctx.Request.Header.IsHTTP11() {
 		r.conn.reset() // without chunks, only this tells the client
 	}
-	return f.status
+	return f.status, e
 }

@@ -47,7 +47,9 @@ type Log[T any] struct {
 	queue   []T
 	writing int // entries of the batch under way, which count as waiting
 	dropped int64
-	idle    chan struct{} // closed when nothing waits; nil: nobody asks
+	settled int64         // entries that have left the queue for good
+	flushed chan struct{} // closed when settled reaches awaited; nil: nobody waits
+	awaited int64
 }
 
 // flusher is a Log of any type.
@@ -138,10 +140,11 @@ func (g *Log[T]) take() []T {
 func (g *Log[T]) written() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.settled += int64(g.writing)
 	g.writing = 0
-	if len(g.queue) == 0 && g.idle != nil {
-		close(g.idle)
-		g.idle = nil
+	if g.flushed != nil && g.settled >= g.awaited {
+		close(g.flushed)
+		g.flushed = nil
 	}
 }
 
@@ -282,21 +285,25 @@ func (l *Ledger) Flush(ctx context.Context) error {
 
 func (g *Log[T]) flush(ctx context.Context) error {
 	g.mu.Lock()
-	if len(g.queue) == 0 && g.writing == 0 {
-		g.mu.Unlock()
-		return nil
-	}
-	if g.idle == nil {
-		g.idle = make(chan struct{})
-	}
-	idle := g.idle
+	target := g.settled + int64(g.writing+len(g.queue))
 	g.mu.Unlock()
-	g.hurry()
-	select {
-	case <-idle:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	for {
+		g.mu.Lock()
+		if g.settled >= target {
+			g.mu.Unlock()
+			return nil
+		}
+		if g.flushed == nil {
+			g.flushed, g.awaited = make(chan struct{}), target
+		}
+		flushed := g.flushed // perhaps another's, who waits for less
+		g.mu.Unlock()
+		g.hurry()
+		select {
+		case <-flushed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 

@@ -154,10 +154,10 @@ func (r *Registry) Client(name string) (*Client, error) {
 }
 
 // Execute executes a call on the client's database; see resilience.Executor.Execute.
-func (c *Client) Execute(ctx context.Context, cancel context.CancelCauseFunc, call *sdk.Call) (*sdk.Answer, error) {
+func (c *Client) Execute(ctx context.Context, cancel context.CancelCauseFunc, call *sdk.Call) (answer *sdk.Answer, retries int, err error) {
 	o := c.opened.Load()
 	if o == nil {
-		return nil, &sdk.Error{Kind: sdk.Unavailable, Reason: "client_unavailable", Source: sdk.FromHost, Executed: sdk.ExecutedNo,
+		return nil, 0, &sdk.Error{Kind: sdk.Unavailable, Reason: "client_unavailable", Source: sdk.FromHost, Executed: sdk.ExecutedNo,
 			Message: fmt.Sprintf("client %q is not available", c.Name), Hint: "its state is in /health, the reason in the gateway's log",
 			RetryAfter: time.Second}
 	}

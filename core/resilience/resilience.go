@@ -70,18 +70,18 @@ func databaseDown(err error) bool {
 func (x *Executor) Open() bool { return x.breaker.State() == gobreaker.StateOpen }
 
 // Execute executes call and prefetches its first answer. cancel must end ctx; it is used
-// when the head does not come in time.
-func (x *Executor) Execute(ctx context.Context, cancel context.CancelCauseFunc, call *sdk.Call) (*sdk.Answer, error) {
+// when the head does not come in time. retries are the attempts after the first.
+func (x *Executor) Execute(ctx context.Context, cancel context.CancelCauseFunc, call *sdk.Call) (answer *sdk.Answer, retries int, err error) {
 	call.Deadline = time.Now().Add(x.policy.Timeout)
 	timer := time.AfterFunc(x.policy.Timeout, func() { cancel(context.DeadlineExceeded) })
-	for attempt := 0; ; attempt++ {
+	for ; ; retries++ {
 		answer, err := x.attempt(ctx, timer, call)
 		if err == nil {
-			return answer, nil
+			return answer, retries, nil
 		}
-		if attempt >= x.policy.ReadRetries || !retryable(err, call) || !x.pause(ctx, attempt) {
+		if retries >= x.policy.ReadRetries || !retryable(err, call) || !x.pause(ctx, retries) {
 			timer.Stop()
-			return nil, err
+			return nil, retries, err
 		}
 		x.onRetry()
 		timer.Reset(time.Until(call.Deadline))

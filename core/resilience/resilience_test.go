@@ -43,9 +43,9 @@ func TestRetries(t *testing.T) {
 			func(context.Context, *sdk.Call) (*sdk.Answer, error) { attempts++; return nil, c.err },
 			func() { retries++ })
 		ctx, cancel := context.WithCancelCause(t.Context())
-		_, err := x.Execute(ctx, cancel, &sdk.Call{Statements: []sdk.Statement{c.statement}})
+		_, told, err := x.Execute(ctx, cancel, &sdk.Call{Statements: []sdk.Statement{c.statement}})
 		cancel(nil)
-		if attempts != c.attempts || retries != c.attempts-1 || !errors.Is(err, c.err) {
+		if attempts != c.attempts || retries != c.attempts-1 || told != retries || !errors.Is(err, c.err) {
 			t.Errorf("%s: %d attempts, %d retries, %v; want %d attempts", c.name, attempts, retries, err, c.attempts)
 		}
 	}
@@ -64,7 +64,7 @@ func TestBreaker(t *testing.T) {
 		}, func() {})
 		for range 2 * breakerFailures {
 			ctx, cancel := context.WithCancelCause(t.Context())
-			_, err := x.Execute(ctx, cancel, &sdk.Call{})
+			_, _, err := x.Execute(ctx, cancel, &sdk.Call{})
 			cancel(nil)
 			if x.Open() && attempts == breakerFailures {
 				if e := sdk.AsError(err); e.Reason != "circuit_open" && e.Reason != c.reason {
@@ -87,7 +87,7 @@ func TestTimeout(t *testing.T) {
 		}, func() {})
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
-	if _, err := x.Execute(ctx, cancel, &sdk.Call{}); err == nil || context.Cause(ctx) != context.DeadlineExceeded {
+	if _, _, err := x.Execute(ctx, cancel, &sdk.Call{}); err == nil || context.Cause(ctx) != context.DeadlineExceeded {
 		t.Errorf("got %v, cause %v", err, context.Cause(ctx))
 	}
 
@@ -95,7 +95,7 @@ func TestTimeout(t *testing.T) {
 	x = New("c", Policy{Timeout: 100 * time.Millisecond}, remote.Execute, func() {})
 	ctx, cancel = context.WithCancelCause(t.Context())
 	defer cancel(nil)
-	answer, err := x.Execute(ctx, cancel, numbers())
+	answer, _, err := x.Execute(ctx, cancel, numbers())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,8 +124,8 @@ func TestPrefetchRetries(t *testing.T) {
 	}, func() {})
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
-	answer, err := x.Execute(ctx, cancel, numbers())
-	if err != nil || attempts != 2 {
+	answer, retries, err := x.Execute(ctx, cancel, numbers())
+	if err != nil || attempts != 2 || retries != 1 {
 		t.Fatal(attempts, err)
 	}
 	defer answer.Close()

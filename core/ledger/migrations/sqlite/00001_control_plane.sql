@@ -109,6 +109,7 @@ CREATE TABLE gateway_operation_log (
 	user_id TEXT,
 	organization_id TEXT,
 	details TEXT);
+CREATE INDEX gateway_operation_log_older ON gateway_operation_log (id) WHERE door IS NULL;
 CREATE INDEX gateway_operation_log_by_time ON gateway_operation_log (created_at);
 CREATE INDEX gateway_operation_log_by_table ON gateway_operation_log (client_name, table_name, operation, created_at);
 CREATE TABLE client_statistics (

@@ -1,0 +1,145 @@
+package admin
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/athena-gateway/athena/core/httpx"
+	"github.com/athena-gateway/athena/core/ledger"
+	"github.com/athena-gateway/athena/core/oplog"
+	"github.com/athena-gateway/athena/sdk"
+)
+
+func (a *API) listStatistics(r *httpx.Request) (*httpx.Response, error) {
+	a.operations.Flush(r.Context())
+	list, err := a.operations.Statistics(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	return success(http.StatusOK, "statistics of "+count(len(list), "client"), map[string]any{"statistics": list})
+}
+
+// refreshStatistics counts the whole log anew.
+func (a *API) refreshStatistics(r *httpx.Request) (*httpx.Response, error) {
+	audit := &ledger.Audit{Actor: r.Remote() + " with the admin key", Action: "statistics.refresh", Target: "client_statistics", TraceID: r.ID}
+	if err := a.operations.Refresh(r.Context(), audit); err != nil {
+		return nil, err
+	}
+	list, err := a.operations.Statistics(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	return success(http.StatusOK, "statistics of "+count(len(list), "client")+" have been counted anew", map[string]any{"statistics": list})
+}
+
+func (a *API) clientStatistics(r *httpx.Request) (*httpx.Response, error) {
+	name := unescaped(r.Param("client_name"))
+	a.operations.Flush(r.Context())
+	s, tables, err := a.operations.Client(r.Context(), name)
+	if err != nil {
+		return nil, err
+	}
+	if s == nil {
+		return nil, sdk.E(sdk.NotFound, "unknown_client", fmt.Sprintf("there is no client %q", name)).WithHint("GET /admin/clients lists them")
+	}
+	return success(http.StatusOK, "statistics of client "+name, map[string]any{"statistics": s, "tables": tables})
+}
+
+// drilldown lists the operations of one kind on one table of a client. The table "" stands
+// for operations without one.
+func (a *API) drilldown(r *httpx.Request) (*httpx.Response, error) {
+	p, err := readPage(r)
+	if err != nil {
+		return nil, err
+	}
+	name, wrong := unescaped(r.Param("client_name")), map[string]string{}
+	q := &oplog.Query{Client: &name, Table: given(r, "table_name"), Operation: given(r, "operation"), Errors: readErrors(r, wrong), Limit: p.limit, Offset: p.offset}
+	for name, value := range map[string]*string{"table_name": q.Table, "operation": q.Operation} {
+		if value == nil {
+			wrong[name] = "want it, as GET /admin/clients/{client_name}/statistics lists it"
+		}
+	}
+	if err := invalidQuery(wrong); err != nil {
+		return nil, err
+	}
+	rows, total, err := a.rows(r, q)
+	if err != nil {
+		return nil, err
+	}
+	status := r.Query("status")
+	if status == "" {
+		status = "all"
+	}
+	return success(http.StatusOK, count(int(total), "operation"), map[string]any{"client_name": name, "table_name": *q.Table, "operation": *q.Operation,
+		"status": status, "limit": p.limit, "offset": p.offset, "total": total, "rows": rows})
+}
+
+// listOperations lists the operation log, the newest first.
+func (a *API) listOperations(r *httpx.Request) (*httpx.Response, error) {
+	p, err := readPage(r)
+	if err != nil {
+		return nil, err
+	}
+	wrong := map[string]string{}
+	q := &oplog.Query{Client: given(r, "client_name"), Table: given(r, "table_name"), Operation: given(r, "operation"),
+		Door: r.Query("door"), RequestID: r.Query("request_id"), KeyID: r.Query("api_key_id"), UserID: r.Query("user_id"), OrganizationID: r.Query("organization_id"),
+		Errors: readErrors(r, wrong), Since: readTime(r, "since", wrong), Until: readTime(r, "until", wrong), Limit: p.limit, Offset: p.offset}
+	if text := r.Query("status_code"); text != "" {
+		if q.Status, err = strconv.Atoi(text); err != nil || q.Status < 100 || q.Status > 599 {
+			wrong["status_code"] = "want a whole number from 100 to 599"
+		}
+	}
+	if err := invalidQuery(wrong); err != nil {
+		return nil, err
+	}
+	rows, total, err := a.rows(r, q)
+	if err != nil {
+		return nil, err
+	}
+	return p.answer("operation", "operations", rows, total)
+}
+
+func (a *API) rows(r *httpx.Request, q *oplog.Query) ([]oplog.Row, int64, error) {
+	a.operations.Flush(r.Context())
+	return a.operations.Rows(r.Context(), q)
+}
+
+// given is a query parameter that is there, even if empty, else nil.
+func given(r *httpx.Request, name string) *string {
+	if !r.HasQuery(name) {
+		return nil
+	}
+	value := r.Query(name)
+	return &value
+}
+
+// readErrors reads the query parameter status: all, errors or normal.
+func readErrors(r *httpx.Request, wrong map[string]string) *bool {
+	var failed bool
+	switch r.Query("status") {
+	case "", "all":
+		return nil
+	case "errors":
+		failed = true
+	case "normal":
+	default:
+		wrong["status"] = "want all, errors or normal"
+	}
+	return &failed
+}
+
+func readTime(r *httpx.Request, name string, wrong map[string]string) (t time.Time) {
+	if text := r.Query(name); text != "" {
+		var err error
+		if t, err = time.Parse(time.RFC3339, text); err != nil {
+			wrong[name] = "want a time such as 2026-03-01T12:00:00Z"
+		}
+	}
+	return t
+}
+
+func invalidQuery(wrong map[string]string) error {
+	return invalidFields("invalid_query", "the query parameters have mistakes", wrong)
+}

@@ -1,0 +1,226 @@
+// Package oplog is the operation log: a row of gateway_operation_log for each request that
+// asks a client's database for something, however it entered and whether or not it was
+// refused, and the statistics that are counted from these rows.
+package oplog
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/athena-gateway/athena/core/ledger"
+	"github.com/athena-gateway/athena/sdk"
+)
+
+// Options are what a Log works with.
+type Options struct {
+	Ledger    *ledger.Ledger
+	Logger    hclog.Logger
+	Off       bool          // nothing is recorded; what was can be read
+	Retention time.Duration // how long rows are kept; 0: for ever
+}
+
+// Log is the operation log. A nil Log records nothing.
+type Log struct {
+	ledger  *ledger.Ledger
+	logger  hclog.Logger
+	entries *ledger.Log[Entry] // nil: off
+	stop    context.CancelFunc
+	tasks   sync.WaitGroup
+}
+
+// New opens the log, and begins to complete rows that an older installation has left.
+func New(o Options) *Log {
+	ctx, stop := context.WithCancel(context.Background())
+	l := &Log{ledger: o.Ledger, logger: o.Logger, stop: stop}
+	if !o.Off {
+		l.entries = ledger.NewLog(o.Ledger, ledger.LogOptions[Entry]{Table: "gateway_operation_log", Columns: columns,
+			Values: (*Entry).values, Also: count, Retention: o.Retention})
+	}
+	l.tasks.Go(func() { l.backfill(ctx) })
+	return l
+}
+
+// Close ends what the log does in the background. What is queued is the ledger's to write.
+func (l *Log) Close() {
+	l.stop()
+	l.tasks.Wait()
+}
+
+// On reports whether operations are recorded.
+func (l *Log) On() bool { return l != nil && l.entries != nil }
+
+// Record queues an entry. It never waits, and changes e.
+func (l *Log) Record(e *Entry) {
+	e.tidy()
+	l.entries.Append(*e)
+}
+
+// Entry is an operation as the log keeps it. Empty texts are null in the table.
+type Entry struct {
+	Time               time.Time // when the request had arrived
+	RequestID, TraceID string
+	Client, Table      string // a registered client, and a table that may be there
+	// NamedClient and NamedTable are what the caller named instead, where nobody knows of
+	// a client or a table of the name.
+	NamedClient, NamedTable       string
+	Operation, Door, Method, Path string
+	Status                        int
+	Duration                      time.Duration
+	Backend                       string
+	Reached                       bool          // the backend was asked
+	Waited                        time.Duration // for the backend
+	Retries, Statements           int
+	Rows                          int64 // returned or written; -1: unknown
+	Bytes                         int64 // of the body, before compression
+	KeyID, UserID, OrganizationID string
+
+	// Of a failed operation; see Failed.
+	Error                 bool
+	Message, Code, Native string
+	Executed              string
+}
+
+// Failed notes an error, of whose texts only the message is kept, without what it may quote
+// of the request.
+func (e *Entry) Failed(err *sdk.Error) {
+	e.Error, e.Message, e.Code, e.Native = true, message(err), err.Reason, err.Code
+	if e.Code == "" {
+		e.Code = err.Kind.String()
+	}
+	e.Executed = [...]string{sdk.ExecutedUnknown: "unknown", sdk.ExecutedNo: "no", sdk.ExecutedYes: "yes"}[min(err.Executed, sdk.ExecutedYes)]
+}
+
+// message is the public message of an error. One about a value, or about the form of a
+// request, quotes what was sent: that is left out. Messages that name what is missing or
+// in the way quote names alone, and one that a database's own code has raised may say
+// anything.
+func message(err *sdk.Error) string {
+	switch {
+	case err.Kind == sdk.Internal && err.Code == "":
+		return "internal error"
+	case strings.HasPrefix(err.Code, "P0"):
+		return "the database's own code has raised an exception"
+	}
+	switch err.Kind {
+	case sdk.NotFound, sdk.Conflict, sdk.Forbidden, sdk.Unavailable, sdk.Timeout, sdk.Canceled, sdk.RateLimited:
+		return err.Message
+	}
+	for _, known := range []string{"undefined_", "ambiguous_", "unknown_client"} {
+		if strings.HasPrefix(err.Reason, known) {
+			return err.Message
+		}
+	}
+	text := unquoted(err.Message, '"')
+	if err.Source == sdk.FromDownstream {
+		text = unquoted(text, '\'')
+	}
+	return text
+}
+
+// unquoted leaves out everything from the first quote to the last: what is quoted may hold
+// quotes itself.
+func unquoted(text string, quote byte) string {
+	first, last := strings.IndexByte(text, quote), strings.LastIndexByte(text, quote)
+	if first < 0 {
+		return text
+	}
+	if last == first {
+		return text[:first] + "…"
+	}
+	return text[:first] + string(quote) + "…" + text[last:]
+}
+
+// The most bytes of texts that come from callers.
+const (
+	maxName    = 200
+	maxMessage = 2000
+)
+
+// tidy bounds the texts that come from outside and makes them fit for both databases.
+func (e *Entry) tidy() {
+	e.Time = e.Time.UTC().Truncate(time.Microsecond)
+	for _, text := range [...]*string{&e.RequestID, &e.TraceID, &e.Client, &e.Table, &e.NamedClient, &e.NamedTable, &e.UserID, &e.OrganizationID, &e.Code, &e.Native} {
+		*text = clean(*text, maxName)
+	}
+	e.Message = clean(e.Message, maxMessage)
+}
+
+// clean is text of at most limit bytes, without zero bytes and invalid UTF-8, neither of
+// which PostgreSQL takes. What is cut off does not keep the rest in memory.
+func clean(text string, limit int) string {
+	if len(text) > limit {
+		for limit > 0 && !utf8.RuneStart(text[limit]) {
+			limit--
+		}
+		text = strings.Clone(text[:limit])
+	}
+	if utf8.ValidString(text) && strings.IndexByte(text, 0) < 0 {
+		return text
+	}
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "")
+}
+
+var columns = []string{"created_at", "request_id", "client_name", "table_name", "operation", "door", "method", "path", "status_code",
+	"duration_ms", "operation_time_ms", "row_count", "bytes", "cached", "error", "message",
+	"api_key_id", "user_id", "organization_id", "details"}
+
+// values appends the row, in the order of columns.
+func (e *Entry) values(dst []any) []any {
+	var waited, rows any
+	if e.Reached {
+		waited = float64(e.Waited) / float64(time.Millisecond)
+	}
+	if e.Rows >= 0 {
+		rows = e.Rows
+	}
+	return append(dst, e.Time, optional(e.RequestID), optional(e.Client), optional(e.Table), e.Operation, e.Door, optional(e.Method), optional(e.Path), e.Status,
+		e.Duration.Milliseconds(), waited, rows, e.Bytes, false, e.Error, optional(e.Message),
+		optional(e.KeyID), optional(e.UserID), optional(e.OrganizationID), string(e.appendDetails(nil)))
+}
+
+func optional(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
+}
+
+// appendDetails appends the JSON object of what has no column.
+func (e *Entry) appendDetails(dst []byte) []byte {
+	start := len(dst) + 1
+	name := func(name string) {
+		dst = append(append(append(dst, ',', '"'), name...), '"', ':')
+	}
+	text := func(member, value string) {
+		if value != "" {
+			name(member)
+			dst = sdk.AppendString(dst, value)
+		}
+	}
+	dst = append(dst, '{')
+	text("trace_id", e.TraceID)
+	text("backend", e.Backend)
+	text("client", e.NamedClient)
+	text("table", e.NamedTable)
+	text("code", e.Code)
+	text("sqlstate", e.Native)
+	text("executed", e.Executed)
+	if e.Retries > 0 {
+		name("retries")
+		dst = strconv.AppendInt(dst, int64(e.Retries), 10)
+	}
+	if e.Statements > 1 {
+		name("statements")
+		dst = strconv.AppendInt(dst, int64(e.Statements), 10)
+	}
+	if len(dst) > start { // the first member needs no comma
+		dst = append(dst[:start], dst[start+1:]...)
+	}
+	return append(dst, '}')
+}

@@ -1,0 +1,524 @@
+package oplog
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/hashicorp/go-hclog"
+	"go.uber.org/goleak"
+
+	"github.com/athena-gateway/athena/core/ledger"
+	"github.com/athena-gateway/athena/core/ledger/ledgertest"
+	"github.com/athena-gateway/athena/internal/testenv"
+	"github.com/athena-gateway/athena/sdk"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func start(t *testing.T, l *ledger.Ledger) *Log {
+	t.Helper()
+	log := New(Options{Ledger: l, Logger: hclog.NewNullLogger(), Retention: 30 * 24 * time.Hour})
+	t.Cleanup(log.Close)
+	return log
+}
+
+func flush(t *testing.T, log *Log) {
+	t.Helper()
+	if err := log.ledger.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func exec(t *testing.T, l *ledger.Ledger, query string, args ...any) {
+	t.Helper()
+	if err := l.Read(t.Context(), func(ctx context.Context, c *sql.Conn) error {
+		_, err := c.ExecContext(ctx, query, args...)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func rows(t *testing.T, log *Log, q *Query) ([]Row, int64) {
+	t.Helper()
+	if q.Limit == 0 {
+		q.Limit = 1000
+	}
+	list, total, err := log.Rows(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list, total
+}
+
+func asJSON(t *testing.T, v any) map[string]any {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var object map[string]any
+	if err := json.Unmarshal(b, &object); err != nil {
+		t.Fatal(err)
+	}
+	return object
+}
+
+// TestRow records an operation with everything and one with nothing.
+func TestRow(t *testing.T) {
+	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
+		log := start(t, l)
+		at := time.Date(2026, 2, 3, 4, 5, 6, 789012345, time.FixedZone("", 3600))
+		full := Entry{
+			Time: at, RequestID: "r\x001", TraceID: "4bf92f3577b34da6a3ce929d0e0e4736", Client: "shop", NamedTable: "n\xffü", Operation: "update", Door: "gateway",
+			Method: "POST", Path: "/gateway/update", Duration: 1999 * time.Microsecond, Backend: "postgres", Reached: true, Waited: 1500 * time.Microsecond,
+			Retries: 2, Statements: 3, Rows: 7, Bytes: 1 << 40, KeyID: "k", UserID: strings.Repeat("ü", 500), OrganizationID: "o",
+		}
+		full.Status = 404
+		full.Failed(&sdk.Error{Kind: sdk.NotFound, Reason: "undefined_table", Code: "42P01", Executed: sdk.ExecutedNo, Message: "relation \"n\" does not\x00 exist", Detail: "secret", Log: "secret"})
+		log.Record(&full)
+		log.Record(&Entry{Time: at.Add(-time.Second), Operation: "fetch", Door: "gateway", Status: 200, Rows: -1})
+		flush(t, log)
+		list, total := rows(t, log, &Query{})
+		if total != 2 || len(list) != 2 {
+			t.Fatalf("%d rows of %d", len(list), total)
+		}
+		want := []map[string]any{
+			{"created_at": "2026-02-03T03:05:06.789012Z", "request_id": "r1", "client_name": "shop", "table_name": nil, "operation": "update", "door": "gateway", "method": "POST",
+				"path": "/gateway/update", "status_code": 404.0, "duration_ms": 1.0, "operation_time_ms": 1.5, "row_count": 7.0, "bytes": float64(1 << 40), "cached": false, "cache_key": nil,
+				"error": true, "message": "relation \"n\" does not exist", "api_key_id": "k", "user_id": strings.Repeat("ü", 100), "organization_id": "o",
+				"details": map[string]any{"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "backend": "postgres", "table": "n\uFFFDü", "code": "undefined_table", "sqlstate": "42P01",
+					"executed": "no", "retries": 2.0, "statements": 3.0}},
+			{"created_at": "2026-02-03T03:05:05.789012Z", "request_id": nil, "client_name": nil, "table_name": nil, "operation": "fetch", "door": "gateway", "method": nil,
+				"path": nil, "status_code": 200.0, "duration_ms": 0.0, "operation_time_ms": nil, "row_count": nil, "bytes": 0.0, "cached": false, "cache_key": nil,
+				"error": false, "message": nil, "api_key_id": nil, "user_id": nil, "organization_id": nil, "details": map[string]any{}},
+		}
+		for i := range list {
+			list[i].Time = list[i].Time.UTC()
+			if diff := cmp.Diff(want[i], asJSON(t, list[i])); diff != "" {
+				t.Errorf("row %d (-want +got):\n%s", i, diff)
+			}
+		}
+	})
+}
+
+// TestMessage: what an error quotes of the request does not reach the log.
+func TestMessage(t *testing.T) {
+	for _, c := range []struct {
+		err  sdk.Error
+		want string
+	}{
+		{sdk.Error{Kind: sdk.Internal, Message: "secret"}, "internal error"},
+		{sdk.Error{Kind: sdk.Internal, Code: "XX000", Source: sdk.FromDownstream, Message: `cache lookup failed for "secret" and 'secret'`}, `cache lookup failed for "…" and '…'`},
+		{sdk.Error{Kind: sdk.NotFound, Reason: "undefined_table", Code: "42P01", Message: `relation "users" does not exist`}, `relation "users" does not exist`},
+		{sdk.Error{Kind: sdk.Conflict, Code: "23505", Message: `duplicate key value violates unique constraint "users_pkey"`, Detail: "Key (id)=(secret)"}, `duplicate key value violates unique constraint "users_pkey"`},
+		{sdk.Error{Kind: sdk.Invalid, Reason: "undefined_column", Code: "42703", Message: `column "naem" does not exist`}, `column "naem" does not exist`},
+		{sdk.Error{Kind: sdk.Invalid, Code: "22P02", Source: sdk.FromDownstream, Message: `invalid input syntax for type integer: "se"cr"et"`}, `invalid input syntax for type integer: "…"`},
+		{sdk.Error{Kind: sdk.Invalid, Code: "42601", Source: sdk.FromDownstream, Message: `syntax error at or near "'secret'"`}, `syntax error at or near "…"`},
+		{sdk.Error{Kind: sdk.Invalid, Code: "1", Source: sdk.FromDownstream, Message: `near 'secret`}, `near …`},
+		{sdk.Error{Kind: sdk.Invalid, Code: "P0001", Source: sdk.FromDownstream, Message: `secret is wrong`}, "the database's own code has raised an exception"},
+		{sdk.Error{Kind: sdk.Invalid, Source: sdk.FromHost, Message: `limit: the client's value is no number: "secret"`}, `limit: the client's value is no number: "…"`},
+	} {
+		if got := message(&c.err); got != c.want {
+			t.Errorf("%+v: %s\nwant %s", c.err, got, c.want)
+		}
+	}
+}
+
+var uncounted = cmpopts.IgnoreFields(ClientStatistics{}, "Updated")
+var uncountedTable = cmpopts.IgnoreFields(TableStatistics{}, "Updated")
+
+// all are the statistics of all clients and their tables.
+func all(t *testing.T, log *Log) (clients []ClientStatistics, tables []TableStatistics) {
+	t.Helper()
+	clients, err := log.Statistics(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range clients {
+		_, more, err := log.Client(t.Context(), s.Client)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tables = append(tables, more...)
+	}
+	return clients, tables
+}
+
+// counted are the statistics that follow from entries, which are in the order of time.
+func counted(entries []Entry) (clients map[string]ClientStatistics, tables map[tableKey]TableStatistics) {
+	clients, tables = map[string]ClientStatistics{}, map[tableKey]TableStatistics{}
+	for i := range entries {
+		e := &entries[i]
+		if e.Client == "" {
+			continue
+		}
+		s := clients[e.Client]
+		s.Client = e.Client
+		s.Requests++
+		s.LastRequest = &e.Time
+		if e.Error {
+			s.Failed++
+		} else {
+			s.Successful++
+		}
+		if e.Reached {
+			s.Operations++
+			s.LastOperation = &e.Time
+			key := tableKey{e.Client, e.Table, e.Operation}
+			n := tables[key]
+			n.Client, n.Table, n.Operation, n.LastOperation = e.Client, e.Table, e.Operation, &e.Time
+			n.Operations++
+			if e.Error {
+				n.Errors++
+			}
+			tables[key] = n
+		}
+		clients[e.Client] = s
+	}
+	return clients, tables
+}
+
+// TestStatistics: two gateways count on one ledger while both refresh. What they have
+// counted, what a refresh counts and what was recorded are the same, also after somebody
+// has spoilt the tables.
+func TestStatistics(t *testing.T) {
+	ledgertest.EachURI(t, func(t *testing.T, uri string) {
+		logs := []*Log{start(t, ledgertest.Open(t, uri)), start(t, ledgertest.Open(t, uri))}
+		var mu sync.Mutex
+		var recorded []Entry
+		at := time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
+		record := func(log *Log) {
+			mu.Lock()
+			at = at.Add(time.Millisecond)
+			e := Entry{Time: at, Client: fmt.Sprint("c", rand.IntN(70)), Table: []string{"", "users", "public.users"}[rand.IntN(3)],
+				Operation: []string{"fetch", "insert"}[rand.IntN(2)], Door: "gateway", Status: 200, Reached: rand.IntN(4) > 0}
+			if rand.IntN(9) == 0 {
+				e.Client, e.NamedClient = "", "nobody"
+			}
+			if rand.IntN(3) == 0 {
+				e.Status = 409
+				e.Failed(&sdk.Error{Kind: sdk.Conflict, Reason: "conflict"})
+			}
+			recorded = append(recorded, e)
+			mu.Unlock()
+			log.Record(&e)
+		}
+		var work sync.WaitGroup
+		for _, log := range logs {
+			work.Go(func() {
+				for i := range 3000 {
+					record(log)
+					if i%300 == 299 {
+						flush(t, log)
+					}
+				}
+			})
+			work.Go(func() {
+				for range 10 {
+					if err := log.Refresh(t.Context(), &ledger.Audit{Action: "statistics.refresh"}); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		work.Wait()
+		for _, log := range logs {
+			flush(t, log)
+		}
+		compare := func(when string) {
+			t.Helper()
+			clients, tables := all(t, logs[0])
+			wantClients, wantTables := counted(recorded)
+			gotClients, gotTables := map[string]ClientStatistics{}, map[tableKey]TableStatistics{}
+			for _, s := range clients {
+				gotClients[s.Client] = s
+			}
+			for _, s := range tables {
+				gotTables[tableKey{s.Client, s.Table, s.Operation}] = s
+			}
+			if diff := cmp.Diff(wantClients, gotClients, uncounted); diff != "" {
+				t.Errorf("%s (-want +got):\n%.3000s", when, diff)
+			}
+			if diff := cmp.Diff(wantTables, gotTables, uncountedTable); diff != "" {
+				t.Errorf("%s (-want +got):\n%.3000s", when, diff)
+			}
+		}
+		compare("live")
+		l := logs[0].ledger
+		exec(t, l, "UPDATE client_statistics SET total_requests = 3, successful_requests = 500, failed_requests = -2, last_operation_at = NULL WHERE client_name > 'c3'")
+		exec(t, l, "DELETE FROM client_statistics WHERE client_name < 'c2'")
+		exec(t, l, "DELETE FROM client_table_statistics WHERE operation = 'fetch'")
+		exec(t, l, "UPDATE client_table_statistics SET total_operations = total_operations * 2, error_operations = 0")
+		exec(t, l, "INSERT INTO client_statistics (client_name, total_requests, updated_at) VALUES ('gone', 5, $1)", at)
+		exec(t, l, "INSERT INTO client_table_statistics (client_name, table_name, operation, total_operations, updated_at) VALUES ('gone', 't', 'fetch', 5, $1)", at)
+		if err := logs[1].Refresh(t.Context(), &ledger.Audit{Action: "statistics.refresh"}); err != nil {
+			t.Fatal(err)
+		}
+		compare("refreshed")
+	})
+}
+
+func TestClientWithoutRequests(t *testing.T) {
+	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
+		log := start(t, l)
+		exec(t, l, "INSERT INTO athena_clients (id, client_name, created_at, updated_at) VALUES ($1, 'new', $2, $2)", "0198c0de-0000-7000-8000-000000000001", time.Now().UTC())
+		s, tables, err := log.Client(t.Context(), "new")
+		if err != nil || s == nil || tables == nil {
+			t.Fatal(s, tables, err)
+		}
+		if diff := cmp.Diff(ClientStatistics{Client: "new"}, *s, uncounted); diff != "" {
+			t.Error(diff)
+		}
+		if s, _, err := log.Client(t.Context(), "other"); s != nil || err != nil {
+			t.Error(s, err)
+		}
+	})
+}
+
+// TestRows chooses rows in every way.
+func TestRows(t *testing.T) {
+	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
+		log := start(t, l)
+		at := time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
+		for i := range 10 {
+			e := Entry{Time: at.Add(time.Duration(i) * time.Second), RequestID: fmt.Sprint("r", i), Client: "shop", Table: "users", Operation: "fetch", Door: "gateway", Status: 200}
+			switch {
+			case i < 3:
+				e.Failed(sdk.E(sdk.Conflict, "conflict", "no"))
+				e.Status = 409
+			case i == 3:
+				e.Table, e.Operation, e.KeyID, e.UserID, e.OrganizationID = "", "sql", "k", "u", "o"
+			case i == 4:
+				e.Client, e.Door = "", "ws"
+			}
+			log.Record(&e)
+		}
+		flush(t, log)
+		text := func(s string) *string { return &s }
+		yes, no := true, false
+		for name, c := range map[string]struct {
+			q    Query
+			want string
+		}{
+			"all":          {Query{}, "9876543210 10"},
+			"page":         {Query{Limit: 3, Offset: 2}, "765 10"},
+			"beyond":       {Query{Limit: 3, Offset: 20}, " 10"},
+			"client":       {Query{Client: text("shop")}, "987653210 9"},
+			"no client":    {Query{Client: text("")}, "4 1"},
+			"table":        {Query{Client: text("shop"), Table: text("users"), Operation: text("fetch")}, "98765210 8"},
+			"no table":     {Query{Client: text("shop"), Table: text(""), Operation: text("sql")}, "3 1"},
+			"errors":       {Query{Client: text("shop"), Table: text("users"), Operation: text("fetch"), Errors: &yes}, "210 3"},
+			"normal":       {Query{Errors: &no}, "9876543 7"},
+			"door":         {Query{Door: "ws"}, "4 1"},
+			"request":      {Query{RequestID: "r7"}, "7 1"},
+			"key":          {Query{KeyID: "k"}, "3 1"},
+			"user":         {Query{UserID: "u", OrganizationID: "o"}, "3 1"},
+			"other user":   {Query{UserID: "u", OrganizationID: "x"}, " 0"},
+			"status":       {Query{Status: 409}, "210 3"},
+			"time":         {Query{Since: at.Add(2 * time.Second), Until: at.Add(4 * time.Second)}, "32 2"},
+			"time in zone": {Query{Since: at.Add(2 * time.Second).In(time.FixedZone("", -7200)), Until: at.Add(4 * time.Second)}, "32 2"},
+			"quoted":       {Query{Client: text(`shop' OR '1'='1`)}, " 0"},
+		} {
+			list, total := rows(t, log, &c.q)
+			got := ""
+			for _, r := range list {
+				got += strings.TrimPrefix(*r.RequestID, "r")
+			}
+			if got += fmt.Sprint(" ", total); got != c.want {
+				t.Errorf("%s: %s, want %s", name, got, c.want)
+			}
+		}
+	})
+}
+
+// TestBackfill completes what an older installation has left.
+func TestBackfill(t *testing.T) {
+	ledgertest.EachURI(t, func(t *testing.T, uri string) {
+		l := ledgertest.Open(t, uri)
+		at := time.Date(2024, 2, 3, 4, 5, 6, 0, time.UTC)
+		type row struct {
+			status                 any
+			failed, message, cache any
+			details                any
+		}
+		type want struct {
+			failed         bool
+			message, cache string
+		}
+		cases := []struct {
+			row
+			want
+		}{
+			{row{200, nil, nil, nil, `{"cache_key":"k1"}`}, want{false, "", "k1"}},
+			{row{500, nil, nil, nil, `{"error":"it\u0000 broke","cache_key":null}`}, want{true, "it broke", ""}},
+			{row{400, nil, nil, nil, `{"error":true,"message":"told"}`}, want{true, "told", ""}},
+			{row{200, nil, nil, nil, `{"error":true}`}, want{true, "", ""}},
+			{row{500, nil, nil, nil, `{"error":false}`}, want{false, "", ""}},
+			{row{500, nil, nil, nil, nil}, want{true, "", ""}},
+			{row{nil, nil, nil, nil, `["error"]`}, want{false, "", ""}},
+			{row{200, nil, nil, nil, `{"error":{"message":"deep"},"message":7}`}, want{false, "", ""}},
+			{row{500, false, "kept", "kept", `{"error":true,"message":"other","cache_key":"other"}`}, want{false, "kept", "kept"}},
+			{row{500, true, nil, nil, `{"message":"late","cache_key":"late"}`}, want{true, "late", "late"}},
+		}
+		const times = 60
+		for range times {
+			for i, c := range cases {
+				details := c.details
+				if s, ok := details.(string); ok && l.Postgres() {
+					details = strings.ReplaceAll(s, `\u0000`, "") // which jsonb does not hold
+				}
+				exec(t, l, "INSERT INTO gateway_operation_log (created_at, request_id, status_code, error, message, cache_key, details) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+					at, fmt.Sprint(i), c.status, c.row.failed, c.row.message, c.row.cache, details)
+			}
+		}
+		// A gateway that ended in the middle, then two that start together.
+		stopped := &Log{ledger: l, logger: hclog.NewNullLogger()}
+		if n, err := stopped.backfillSome(t.Context()); n != backfillRows || err != nil {
+			t.Fatal(n, err)
+		}
+		log := start(t, l)
+		start(t, ledgertest.Open(t, uri))
+		log.Record(&Entry{Time: at, RequestID: "new", Operation: "fetch", Door: "ws", Status: 200})
+		flush(t, log)
+		for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+			var left int
+			if err := l.Read(t.Context(), func(ctx context.Context, c *sql.Conn) error {
+				return c.QueryRowContext(ctx, "SELECT count(*) FROM gateway_operation_log WHERE door IS NULL").Scan(&left)
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if left == 0 {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%d rows are left", left)
+			}
+		}
+		for i, c := range cases {
+			list, total := rows(t, log, &Query{RequestID: fmt.Sprint(i)})
+			if total != times {
+				t.Fatalf("%d rows", total)
+			}
+			for _, r := range list {
+				got := want{failed: *r.Error}
+				if r.Message != nil {
+					got.message = *r.Message
+				}
+				if r.CacheKey != nil {
+					got.cache = *r.CacheKey
+				}
+				expected := c.want
+				if got != expected || *r.Door != "gateway" {
+					t.Errorf("case %d: %+v, want %+v", i, got, expected)
+					break
+				}
+			}
+		}
+		if list, _ := rows(t, log, &Query{Door: "ws"}); len(list) != 1 || *list[0].RequestID != "new" {
+			t.Error("a new row was changed", list)
+		}
+	})
+}
+
+// TestRetention prunes old rows; what was counted stays.
+func TestRetention(t *testing.T) {
+	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
+		log := start(t, l)
+		for i := range 2500 {
+			age := 31 * 24 * time.Hour
+			if i%500 == 0 {
+				age = 29 * 24 * time.Hour
+			}
+			log.Record(&Entry{Time: time.Now().Add(-age), Client: "shop", Operation: "fetch", Door: "gateway", Status: 200, Reached: true})
+		}
+		flush(t, log)
+		l.PruneNow(t.Context())
+		if _, total := rows(t, log, &Query{}); total != 5 {
+			t.Errorf("%d rows are left of 5", total)
+		}
+		if s, _, err := log.Client(t.Context(), "shop"); err != nil || s.Requests != 2500 {
+			t.Error(s, err)
+		}
+	})
+}
+
+// TestRestart: what was flushed or closed is there after a start.
+func TestRestart(t *testing.T) {
+	ledgertest.EachURI(t, func(t *testing.T, uri string) {
+		for round := range 3 {
+			l := ledgertest.Open(t, uri)
+			log := New(Options{Ledger: l, Logger: hclog.NewNullLogger()})
+			for range 1500 {
+				log.Record(&Entry{Time: time.Now(), Client: "shop", Operation: "fetch", Door: "gateway", Status: 200})
+			}
+			log.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			if err := l.Close(ctx); err != nil {
+				t.Fatal(err)
+			}
+			cancel()
+			again := start(t, ledgertest.Open(t, uri))
+			if s, _, err := again.Client(t.Context(), "shop"); err != nil || s.Requests != int64(1500*(round+1)) {
+				t.Fatal(s, err)
+			}
+		}
+	})
+}
+
+// TestOff records nothing and shows what there is.
+func TestOff(t *testing.T) {
+	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
+		log := start(t, l)
+		log.Record(&Entry{Time: time.Now(), Client: "shop", Operation: "fetch", Door: "gateway", Status: 200})
+		flush(t, log)
+		off := New(Options{Ledger: l, Logger: hclog.NewNullLogger(), Off: true})
+		defer off.Close()
+		if off.On() || !log.On() || (*Log)(nil).On() {
+			t.Error(off.On(), log.On())
+		}
+		if _, total := rows(t, off, &Query{}); total != 1 {
+			t.Error(total)
+		}
+	})
+}
+
+// TestDeadLedger: recording costs nothing while the ledger is down, what does not fit is
+// counted, and everything else is written once it is back.
+func TestDeadLedger(t *testing.T) {
+	proxy := testenv.StartProxy(t, testenv.Database(t))
+	l := ledgertest.Open(t, proxy.URI())
+	log := start(t, l)
+	log.Record(&Entry{Time: time.Now(), Client: "shop", Operation: "fetch", Door: "gateway", Status: 200})
+	flush(t, log)
+	proxy.Refuse()
+	proxy.CutAll()
+	const entries = 70_000
+	for range entries {
+		log.Record(&Entry{Time: time.Now(), Client: "shop", Operation: "fetch", Door: "gateway", Status: 200})
+	}
+	dropped := l.Status().Dropped
+	if dropped == 0 || dropped > entries-1<<16 {
+		t.Errorf("%d entries were dropped", dropped)
+	}
+	if _, err := log.Statistics(t.Context()); sdk.AsError(err) == nil || sdk.AsError(err).Reason != "ledger_unavailable" {
+		t.Error("statistics of a dead ledger:", err)
+	}
+	proxy.Accept(t)
+	flush(t, log)
+	if s, _, err := log.Client(t.Context(), "shop"); err != nil || s.Requests != entries+1-dropped {
+		t.Errorf("%+v, %v; %d were dropped", s, err, dropped)
+	}
+	if _, total := rows(t, log, &Query{Limit: 1}); total != entries+1-dropped {
+		t.Errorf("%d rows; %d were dropped", total, dropped)
+	}
+}
