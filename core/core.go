@@ -15,11 +15,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/athena-gateway/athena/core/admin"
+	"github.com/athena-gateway/athena/core/apiregistry"
 	"github.com/athena-gateway/athena/core/config"
 	"github.com/athena-gateway/athena/core/gateway"
 	"github.com/athena-gateway/athena/core/httpapi"
 	"github.com/athena-gateway/athena/core/httpx"
+	"github.com/athena-gateway/athena/core/ledger"
 	"github.com/athena-gateway/athena/core/pluginhost"
+	"github.com/athena-gateway/athena/core/publicroutes"
 	"github.com/athena-gateway/athena/core/registry"
 	"github.com/athena-gateway/athena/core/resilience"
 )
@@ -34,6 +37,7 @@ type Options struct {
 type Gateway struct {
 	config   *config.Config
 	metrics  *prometheus.Registry
+	ledger   *ledger.Ledger
 	host     *pluginhost.Host
 	registry *registry.Registry
 	routes   []httpx.Route
@@ -46,11 +50,15 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 	g := &Gateway{config: c, metrics: prometheus.NewRegistry()}
 	g.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var err error
+	g.ledger, err = ledger.Open(ctx, ledger.Options{URI: c.Ledger.URI, Logger: o.Logger.Named("ledger"), Registry: g.metrics})
+	if err != nil {
+		return nil, err
+	}
 	plugins := pluginOptions(c)
 	plugins.Logger = o.Logger.Named("plugins")
 	g.host, err = pluginhost.New(plugins)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, g.Close(ctx))
 	}
 	g.checkLimits(plugins.PluginLimits, o.Logger)
 	metrics := gateway.NewMetrics(g.metrics)
@@ -65,8 +73,10 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		OnRetry: metrics.Retry,
 	})
 	g.metrics.MustRegister(&stateCollector{g}, &pluginCollector{found: g.host.Metrics, log: o.Logger.Named("metrics")})
+	execute := gateway.New(g.registry, c.Gateway.DefaultClient, metrics).Execute
+	var public *publicroutes.Routes
 	api := httpapi.New(httpapi.Options{
-		Execute: gateway.New(g.registry, c.Gateway.DefaultClient, metrics).Execute,
+		Execute: execute,
 		Version: o.Version,
 		Started: time.Now(),
 		Metrics: g.metrics,
@@ -74,9 +84,26 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		Plugins: g.plugins,
 		Probe:   g.probe,
 		Listed:  func() []httpx.Route { return g.routes },
+
+		HostClient: func(label string) (string, error) { return public.HostClient(label) },
+	})
+	public = publicroutes.New(publicroutes.Options{
+		Ledger:  g.ledger,
+		Logger:  o.Logger.Named("routes"),
+		Grammar: publicroutes.Grammar{Table: httpapi.ParseTable, Columns: httpapi.ParseColumns, Conditions: httpapi.ParseConditions},
+		Execute: execute,
+		Serve:   api.Serve,
+		Clients: func() []string {
+			var names []string
+			for _, client := range g.registry.Clients() {
+				names = append(names, client.Name)
+			}
+			return names
+		},
 	})
 	operators := admin.New(admin.Options{Host: g.host, Logger: o.Logger.Named("admin")})
-	g.routes = slices.Concat(api.Routes(), operators.Routes())
+	apis := apiregistry.New(g.ledger, o.Logger.Named("apis"))
+	g.routes = slices.Concat(api.Routes(), public.Routes(), apis.Routes(), operators.Routes())
 	g.server, err = httpx.New(httpx.Options{
 		Routes:    g.routes,
 		AdminKey:  string(c.API.AdminKey),
@@ -84,6 +111,8 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		Registry:  g.metrics,
 		BodyLimit: c.API.BodyLimit,
 		AnyOrigin: c.API.AllowOpen,
+
+		HostDomain: c.API.HostDomain,
 	})
 	if err != nil {
 		return nil, errors.Join(err, g.Close(ctx))
@@ -134,12 +163,18 @@ func (g *Gateway) Listen() (net.Addr, error) {
 // Serve answers requests until Close.
 func (g *Gateway) Serve() error { return g.server.Serve(g.listener) }
 
-// Close lets accepted requests end, at most until ctx does, and ends every plugin.
+// Close lets accepted requests end, at most until ctx does, and ends every plugin and the ledger.
 func (g *Gateway) Close(ctx context.Context) error {
 	var errs []error
 	if g.server != nil {
 		errs = append(errs, g.server.Shutdown(ctx))
 	}
-	errs = append(errs, g.registry.Close(ctx), g.host.Close(ctx))
+	if g.registry != nil {
+		errs = append(errs, g.registry.Close(ctx))
+	}
+	if g.host != nil {
+		errs = append(errs, g.host.Close(ctx))
+	}
+	errs = append(errs, g.ledger.Close(ctx))
 	return errors.Join(errs...)
 }

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"sync"
 	"time"
@@ -46,16 +45,9 @@ func (g *Gateway) Execute(ctx context.Context, op *Operation) (*Result, error) {
 	return &Result{op: op, backend: client.Backend, answer: answer, cancel: cancel, started: started, metrics: g.metrics}, nil
 }
 
-func (g *Gateway) resolve(op *Operation) (*registry.Client, error) {
-	if op.Client == "" {
-		op.Client = g.defaultClient
-	}
-	if op.Client == "" {
-		e := sdk.E(sdk.Invalid, "missing_client_header", "Missing required header").
-			WithHint("name a client in the X-Athena-Client header, or configure gateway.default_client")
-		e.Detail = "X-Athena-Client header is required and cannot be empty"
-		e.Details = json.RawMessage(`{"missing_header":"X-Athena-Client"}`)
-		return nil, e
+func (g *Gateway) resolve(op *Operation) (client *registry.Client, err error) {
+	if op.Client, err = op.Target.client(g.defaultClient); err != nil {
+		return nil, err
 	}
 	return g.registry.Client(op.Client)
 }

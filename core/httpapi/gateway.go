@@ -22,14 +22,22 @@ type request struct {
 var directTargets = []string{"X-Pg-Uri", "X-Athena-Jdbc-Url", "X-Jdbc-Url", "X-Supabase-Url"}
 
 // begin fills in the operation and returns its statement.
-func (q *request) begin(r *httpx.Request, name string) (*sdk.Statement, error) {
+func (a *API) begin(q *request, r *httpx.Request, name string) (*sdk.Statement, error) {
 	for _, header := range directTargets {
 		if r.Header(header) != "" {
 			return nil, invalid("unsupported_target", "the header %s is not supported yet", header).
 				WithHint("register the database as a client and name it in X-Athena-Client")
 		}
 	}
-	q.operation = gateway.Operation{Door: "gateway", Name: name, Client: r.Header("X-Athena-Client"), RequestID: r.ID, Trace: r.Trace()}
+	target := gateway.Target{Named: r.Header("X-Athena-Client")}
+	if label := r.HostLabel(); label != "" && target.Named == "" && a.options.HostClient != nil {
+		var err error
+		if target.Host, err = a.options.HostClient(label); err != nil {
+			return nil, err
+		}
+	}
+	q.payload.subject = a.subject
+	q.operation = gateway.Operation{Door: "gateway", Name: name, Target: target, RequestID: r.ID, Trace: r.Trace()}
 	q.operation.Call.Statements = q.statements[:]
 	return &q.statements[0], nil
 }
@@ -51,7 +59,7 @@ func (a *API) fetch(r *httpx.Request) (*httpx.Response, error) {
 }
 
 func (a *API) fetchRows(r *httpx.Request, q *request) (*httpx.Response, error) {
-	s, err := q.begin(r, "fetch")
+	s, err := a.begin(q, r, "fetch")
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +106,7 @@ func (a *API) write(r *httpx.Request, name, did string, fill func(*payload, *sdk
 	if err := q.payload.decode(r.Body); err != nil {
 		return nil, err
 	}
-	s, err := q.begin(r, name)
+	s, err := a.begin(q, r, name)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,9 @@ type Options struct {
 	Version string
 	Started time.Time
 	Metrics prometheus.Gatherer // nil: no GET /metrics
+	// HostClient is the client that the label in front of the gateway's host name stands
+	// for, "" if none does; nil: host names mean nothing.
+	HostClient func(label string) (string, error)
 
 	Clients func() []Client               // nil: none
 	Plugins func() []Plugin               // nil: none
@@ -26,7 +29,10 @@ type Options struct {
 }
 
 // API is the JSON gateway's routes over an executor.
-type API struct{ options Options }
+type API struct {
+	options Options
+	subject string // stands for a table_name or query that a body lacks
+}
 
 // New makes an API.
 func New(o Options) *API { return &API{options: o} }

@@ -19,6 +19,7 @@ type sqlPayload struct {
 	query, schema, database string
 	table, tableSchema      string
 	params                  []sdk.Value
+	subject                 string // stands for a query that is missing
 }
 
 func (p *sqlPayload) read(r *reader, key []byte) {
@@ -54,6 +55,9 @@ func (p *sqlPayload) read(r *reader, key []byte) {
 func (p *sqlPayload) statement(s *sdk.Statement) error {
 	text := strings.TrimRight(p.query, "; \t\r\n")
 	if text == "" {
+		text = p.subject
+	}
+	if text == "" {
 		return sdk.E(sdk.Invalid, "missing_query", "query is missing or empty").WithHint(`send SQL, as in {"query":"select 1"}`)
 	}
 	s.Verb = sdk.SQL
@@ -69,9 +73,9 @@ func (a *API) query(r *httpx.Request) (*httpx.Response, error) {
 func (a *API) sql(r *httpx.Request) (*httpx.Response, error) { return a.execute(r, "sql", true) }
 
 func (a *API) execute(r *httpx.Request, name string, byDatabase bool) (*httpx.Response, error) {
-	var p sqlPayload
+	p := sqlPayload{subject: a.subject}
 	q := &request{}
-	s, err := q.begin(r, name)
+	s, err := a.begin(q, r, name)
 	if err != nil {
 		return nil, err
 	}
@@ -81,8 +85,8 @@ func (a *API) execute(r *httpx.Request, name string, byDatabase bool) (*httpx.Re
 	if err := p.statement(s); err != nil {
 		return nil, err
 	}
-	if byDatabase && q.operation.Client == "" {
-		q.operation.Client = p.database
+	if byDatabase && q.operation.Target.Named == "" {
+		q.operation.Target.Named = p.database
 	}
 	result, err := a.options.Execute(r.Context(), &q.operation)
 	if err != nil {
@@ -110,7 +114,7 @@ func (a *API) execute(r *httpx.Request, name string, byDatabase bool) (*httpx.Re
 func (a *API) count(r *httpx.Request) (*httpx.Response, error) {
 	var p sqlPayload
 	q := &request{}
-	s, err := q.begin(r, "count")
+	s, err := a.begin(q, r, "count")
 	if err != nil {
 		return nil, err
 	}
@@ -129,8 +133,8 @@ func (a *API) count(r *httpx.Request) (*httpx.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if q.operation.Client == "" {
-		q.operation.Client = p.database
+	if q.operation.Target.Named == "" {
+		q.operation.Target.Named = p.database
 	}
 	started := time.Now()
 	result, err := a.options.Execute(r.Context(), &q.operation)
