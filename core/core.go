@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/athena-gateway/athena/core/admin"
+	"github.com/athena-gateway/athena/core/apiregistry"
 	"github.com/athena-gateway/athena/core/config"
 	"github.com/athena-gateway/athena/core/gateway"
 	"github.com/athena-gateway/athena/core/httpapi"
@@ -24,6 +25,7 @@ import (
 	"github.com/athena-gateway/athena/core/notice"
 	"github.com/athena-gateway/athena/core/oplog"
 	"github.com/athena-gateway/athena/core/pluginhost"
+	"github.com/athena-gateway/athena/core/publicroutes"
 	"github.com/athena-gateway/athena/core/registry"
 	"github.com/athena-gateway/athena/core/resilience"
 )
@@ -79,6 +81,7 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 	g.metrics.MustRegister(&stateCollector{g}, &pluginCollector{found: g.host.Metrics, log: o.Logger.Named("metrics")})
 	operations := gateway.New(gateway.Options{Registry: g.registry, DefaultClient: c.Gateway.DefaultClient, Metrics: metrics,
 		Log: g.operations, Status: httpx.Status})
+	var public *publicroutes.Routes
 	api := httpapi.New(httpapi.Options{
 		Execute: operations.Execute,
 		Refuse:  operations.Refuse,
@@ -89,9 +92,26 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		Plugins: g.plugins,
 		Probe:   g.probe,
 		Listed:  func() []httpx.Route { return g.routes },
+
+		HostClient: func(label string) (string, error) { return public.HostClient(label) },
+	})
+	public = publicroutes.New(publicroutes.Options{
+		Ledger:  g.ledger,
+		Logger:  o.Logger.Named("routes"),
+		Grammar: publicroutes.Grammar{Table: httpapi.ParseTable, Columns: httpapi.ParseColumns, Conditions: httpapi.ParseConditions},
+		Execute: operations.Execute,
+		Serve:   api.Serve,
+		Clients: func() []string {
+			var names []string
+			for _, client := range g.registry.Clients() {
+				names = append(names, client.Name)
+			}
+			return names
+		},
 	})
 	operators := admin.New(admin.Options{Host: g.host, Ledger: g.ledger, Operations: g.operations, Logger: o.Logger.Named("admin")})
-	g.routes = slices.Concat(api.Routes(), operators.Routes())
+	apis := apiregistry.New(g.ledger, o.Logger.Named("apis"))
+	g.routes = slices.Concat(api.Routes(), public.Routes(), apis.Routes(), operators.Routes())
 	g.server, err = httpx.New(httpx.Options{
 		Routes:    g.routes,
 		AdminKey:  string(c.API.AdminKey),
@@ -99,6 +119,8 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		Registry:  g.metrics,
 		BodyLimit: c.API.BodyLimit,
 		AnyOrigin: c.API.AllowOpen,
+
+		HostDomain: c.API.HostDomain,
 	})
 	if err != nil {
 		return nil, errors.Join(err, g.Close(ctx))

@@ -3,8 +3,9 @@
 // Layers, later ones win: built-in defaults, the file, environment variables, flags. An
 // environment variable names a key by the ATHENA_ prefix and a double underscore for each
 // dot: ATHENA_API__BODY_LIMIT_MB is api.body_limit_mb. A few have short names too:
-// ATHENA_PORT, ATHENA_HOST, ATHENA_LEDGER_URI, ATHENA_REDIS_URL, ATHENA_PLUGINS_DIR, ATHENA_LOG_LEVEL and
-// ATHENA_LOG_FORMAT; the long name wins. An empty variable counts as not set. Clients are
+// ATHENA_PORT, ATHENA_HOST, ATHENA_LEDGER_URI, ATHENA_REDIS_URL, ATHENA_PLUGINS_DIR,
+// ATHENA_LOG_LEVEL, ATHENA_LOG_FORMAT, ATHENA_WILDCARD_HOST_PATTERN and
+// ATHENA_WILDCARD_HOST_ROUTING_ENABLED; the long name wins. An empty variable counts as not set. Clients are
 // defined in the file alone, which may hold ${VAR} and ${VAR:-default} in any value. The
 // admin key is in the variable ATHENA_KEY_12 and nowhere else.
 package config
@@ -17,6 +18,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -54,7 +56,11 @@ type API struct {
 	AllowOpen       bool          // listen beyond loopback although no API key is asked for
 	BodyLimit       int           // bytes of a request body
 	ShutdownTimeout time.Duration // how long requests may take to end after SIGTERM
-	AdminKey        Secret        `json:"-"` // opens the operators' routes; "": they are closed
+	// HostDomain is the domain of wildcard_host_pattern in lower case, without "*.": a host
+	// name one label below it names a public route. "": host names mean nothing.
+	HostDomain  string
+	HostRouting bool
+	AdminKey    Secret `json:"-"` // opens the operators' routes; "": they are closed
 }
 
 // Secret is a text that prints as ***.
@@ -231,8 +237,29 @@ func (c *Config) read(o Options, env environ) ([]byte, error) {
 	return data, err
 }
 
+// hostPattern is *. and the labels of a domain.
+var hostPattern = regexp.MustCompile(`^\*(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?)+$`)
+
+// resolveHosts turns the pattern of host names into the domain, none if it is not to be used.
+func (a *API) resolveHosts() error {
+	pattern := strings.ToLower(strings.TrimSuffix(a.HostDomain, "."))
+	if a.HostDomain = ""; pattern == "" {
+		return nil
+	}
+	if !hostPattern.MatchString(pattern) {
+		return errors.New("api.wildcard_host_pattern: want *. and a domain, such as *.db.example.com")
+	}
+	if a.HostRouting {
+		a.HostDomain = pattern[2:]
+	}
+	return nil
+}
+
 // resolve makes the relative paths absolute and checks what spans several keys.
 func (c *Config) resolve(executable string) error {
+	if err := c.API.resolveHosts(); err != nil {
+		return err
+	}
 	c.Plugins.Dir = c.pluginDir(executable)
 	switch scheme, rest, _ := strings.Cut(c.Ledger.URI, "://"); {
 	case scheme == "sqlite" && rest != "":

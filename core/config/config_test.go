@@ -31,7 +31,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Config{
-		API:     API{Host: "127.0.0.1", Port: 4052, BodyLimit: 64 << 20, ShutdownTimeout: 30 * time.Second},
+		API:     API{Host: "127.0.0.1", Port: 4052, BodyLimit: 64 << 20, ShutdownTimeout: 30 * time.Second, HostRouting: true},
 		Plugins: Plugins{Dir: filepath.Join(c.Dir, "bin/plugins"), Verify: "dev"},
 		Ledger:  Ledger{URI: "sqlite://" + filepath.Join(c.Dir, "data/athena.db")},
 		Gateway: Gateway{ResilienceTimeout: 30 * time.Second, ResilienceReadMaxRetries: 1, ResilienceInitialBackoff: 100 * time.Millisecond},
@@ -323,5 +323,41 @@ postgres_clients: {a: "postgres://u:s3cret@h/d"}`, Options{Env: []string{"ATHENA
 	printed := string(asJSON) + fmt.Sprintf("%v %+v %#v %s", c, *c, c, c.Clients)
 	if strings.Contains(printed, "s3cret") || strings.Contains(printed, "115 51 99") {
 		t.Error(printed)
+	}
+}
+
+func TestHostPattern(t *testing.T) {
+	for _, test := range []struct {
+		file   string
+		env    []string
+		domain string
+		err    string
+	}{
+		{"", nil, "", ""},
+		{"api: {wildcard_host_pattern: '*.V3.Athena-DB.com'}", nil, "v3.athena-db.com", ""},
+		{"", []string{"ATHENA_WILDCARD_HOST_PATTERN=*.v3.athena-db.com."}, "v3.athena-db.com", ""},
+		{"", []string{"ATHENA_WILDCARD_HOST_PATTERN=*.localhost", "ATHENA_WILDCARD_HOST_ROUTING_ENABLED=true"}, "localhost", ""},
+		{"", []string{"ATHENA_WILDCARD_HOST_PATTERN=*.localhost", "ATHENA_WILDCARD_HOST_ROUTING_ENABLED=false"}, "", ""},
+		{"", []string{"ATHENA_WILDCARD_HOST_ROUTING_ENABLED=true"}, "", ""},
+		{"", []string{"ATHENA_WILDCARD_HOST_ROUTING_ENABLED=maybe"}, "", "want true or false"},
+		{"api: {wildcard_host_pattern: 'v3.athena-db.com'}", nil, "", "want *. and a domain"},
+		{"api: {wildcard_host_pattern: '*'}", nil, "", "want *. and a domain"},
+		{"api: {wildcard_host_pattern: '*.'}", nil, "", "want *. and a domain"},
+		{"api: {wildcard_host_pattern: '*.*.example.com'}", nil, "", "want *. and a domain"},
+		{"api: {wildcard_host_pattern: 'a*.example.com'}", nil, "", "want *. and a domain"},
+		{"api: {wildcard_host_pattern: '*.example.com:80'}", nil, "", "want *. and a domain"},
+		{"api: {wildcard_host_pattern: '*.b\u00fccher.example'}", nil, "", "want *. and a domain"},
+	} {
+		c, err := load(t, test.file, Options{Env: test.env})
+		switch {
+		case test.err != "":
+			if err == nil || !strings.Contains(err.Error(), test.err) {
+				t.Errorf("%s %v: %v, want %s", test.file, test.env, err, test.err)
+			}
+		case err != nil:
+			t.Errorf("%s %v: %v", test.file, test.env, err)
+		case c.API.HostDomain != test.domain:
+			t.Errorf("%s %v: %q, want %q", test.file, test.env, c.API.HostDomain, test.domain)
+		}
 	}
 }

@@ -28,6 +28,8 @@ var settings = []setting{
 	number("api.shutdown_timeout_secs", 30, 1, 3600, func(c *Config, n int) {
 		c.API.ShutdownTimeout = time.Duration(n) * time.Second
 	}),
+	text("api.wildcard_host_pattern", "", func(c *Config) *string { return &c.API.HostDomain }),
+	boolean("api.wildcard_host_routing_enabled", true, func(c *Config) *bool { return &c.API.HostRouting }),
 	text("plugins.dir", "bin/plugins", func(c *Config) *string { return &c.Plugins.Dir }),
 	oneOf("plugins.verify", "dev", func(c *Config) *string { return &c.Plugins.Verify }, "strict", "warn", "dev"),
 	number("plugins.memory_mb", 0, 0, maxMemoryMB, func(c *Config, n int) { c.Plugins.Limits.Memory = int64(n) << 20 }),
@@ -64,6 +66,9 @@ var shortNames = map[string]string{
 	"ATHENA_PLUGINS_DIR": "plugins.dir",
 	"ATHENA_LOG_LEVEL":   "log.level",
 	"ATHENA_LOG_FORMAT":  "log.format",
+
+	"ATHENA_WILDCARD_HOST_PATTERN":         "api.wildcard_host_pattern",
+	"ATHENA_WILDCARD_HOST_ROUTING_ENABLED": "api.wildcard_host_routing_enabled",
 }
 
 func settingKeys() []string {

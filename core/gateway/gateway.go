@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"sync"
 	"time"
@@ -69,22 +68,13 @@ func (g *Gateway) Refuse(op *Operation, err error) {
 	if op.Started.IsZero() {
 		op.Started = time.Now()
 	}
-	if op.Client == "" {
-		op.Client = g.options.DefaultClient
-	}
+	op.Client, _ = op.Target.client(g.options.DefaultClient) // "" when none is named
 	g.record(op, &outcome{client: g.registered(op.Client), err: sdk.AsError(err)}, time.Since(op.Started))
 }
 
-func (g *Gateway) resolve(op *Operation) (*registry.Client, error) {
-	if op.Client == "" {
-		op.Client = g.options.DefaultClient
-	}
-	if op.Client == "" {
-		e := sdk.E(sdk.Invalid, "missing_client_header", "Missing required header").
-			WithHint("name a client in the X-Athena-Client header, or configure gateway.default_client")
-		e.Detail = "X-Athena-Client header is required and cannot be empty"
-		e.Details = json.RawMessage(`{"missing_header":"X-Athena-Client"}`)
-		return nil, e
+func (g *Gateway) resolve(op *Operation) (client *registry.Client, err error) {
+	if op.Client, err = op.Target.client(g.options.DefaultClient); err != nil {
+		return nil, err
 	}
 	return g.options.Registry.Client(op.Client)
 }

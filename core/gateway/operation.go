@@ -14,7 +14,8 @@ import (
 type Operation struct {
 	Door      string // "gateway", "rest", "ws", ...
 	Name      string // fetch, insert, update, delete, query, count: for logs and metrics
-	Client    string // registered name
+	Target    Target // how the request names its client
+	Client    string // the client's registered name, which Execute finds by Target
 	Principal string
 	RequestID string
 	Trace     string // W3C traceparent

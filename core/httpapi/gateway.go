@@ -27,7 +27,7 @@ type handle func(*httpx.Request, *request) (*httpx.Response, error)
 // operate answers a request by handle. What is refused before it is executed is an operation
 // too, and told to Options.Refuse.
 func (a *API) operate(r *httpx.Request, name string, writes bool, handle handle) (*httpx.Response, error) {
-	q := newRequest(r, name, writes)
+	q := a.newRequest(r, name, writes)
 	response, err := handle(r, q)
 	if err != nil {
 		a.refuse(q, err)
@@ -41,22 +41,30 @@ func (a *API) refuse(q *request, err error) {
 	}
 }
 
-func newRequest(r *httpx.Request, name string, writes bool) *request {
+func (a *API) newRequest(r *httpx.Request, name string, writes bool) *request {
 	q := &request{operation: gateway.Operation{
 		Door: "gateway", Name: name, Writes: writes, Method: r.Method(), Path: r.Route(), Started: r.Started(),
-		Client: r.Header("X-Athena-Client"), RequestID: r.ID, Trace: r.Trace(),
+		Target: gateway.Target{Named: r.Header("X-Athena-Client")}, RequestID: r.ID, Trace: r.Trace(),
 		UserID: r.Header("X-User-Id"), OrganizationID: r.Header("X-Organization-Id"),
 	}}
+	q.payload.subject = a.subject
 	q.operation.Call.Statements = q.statements[:]
 	return q
 }
 
 // statement is the one of the operation, once its target is known to be supported.
-func (q *request) statement(r *httpx.Request) (*sdk.Statement, error) {
+func (a *API) statement(r *httpx.Request, q *request) (*sdk.Statement, error) {
 	for _, header := range directTargets {
 		if r.Header(header) != "" {
 			return nil, invalid("unsupported_target", "the header %s is not supported yet", header).
 				WithHint("register the database as a client and name it in X-Athena-Client")
+		}
+	}
+	target := &q.operation.Target
+	if label := r.HostLabel(); label != "" && target.Named == "" && a.options.HostClient != nil {
+		var err error
+		if target.Host, err = a.options.HostClient(label); err != nil {
+			return nil, err
 		}
 	}
 	return &q.statements[0], nil
@@ -78,7 +86,7 @@ func (a *API) fetch(r *httpx.Request, q *request) (*httpx.Response, error) {
 }
 
 func (a *API) fetchRows(r *httpx.Request, q *request) (*httpx.Response, error) {
-	s, err := q.statement(r)
+	s, err := a.statement(r, q)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +132,7 @@ func (a *API) write(r *httpx.Request, q *request, did string, fill func(*payload
 	if err := q.payload.decode(r.Body); err != nil {
 		return nil, err
 	}
-	s, err := q.statement(r)
+	s, err := a.statement(r, q)
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,9 @@ type Options struct {
 	Version string
 	Started time.Time
 	Metrics prometheus.Gatherer // nil: no GET /metrics
+	// HostClient is the client that the label in front of the gateway's host name stands
+	// for, "" if none does; nil: host names mean nothing.
+	HostClient func(label string) (string, error)
 
 	Clients func() []Client               // nil: none
 	Plugins func() []Plugin               // nil: none
@@ -28,7 +31,10 @@ type Options struct {
 }
 
 // API is the JSON gateway's routes over an executor.
-type API struct{ options Options }
+type API struct {
+	options Options
+	subject string // stands for a table_name or query that a body lacks
+}
 
 // New makes an API.
 func New(o Options) *API { return &API{options: o} }
@@ -43,7 +49,7 @@ func (a *API) Routes() []httpx.Route {
 		for _, method := range methods {
 			routes = append(routes, httpx.Route{Method: method, Path: path, Guard: httpx.Key, Operation: operation, Summary: summary, Writes: writes,
 				Handle:  func(r *httpx.Request) (*httpx.Response, error) { return a.operate(r, operation, writes, handle) },
-				Refused: func(r *httpx.Request, e *sdk.Error) { a.refuse(newRequest(r, operation, writes), e) }})
+				Refused: func(r *httpx.Request, e *sdk.Error) { a.refuse(a.newRequest(r, operation, writes), e) }})
 		}
 		return routes
 	}

@@ -122,6 +122,7 @@ func serve(t testing.TB, more ...func(*Options)) *server {
 		case s.calls <- op:
 		default:
 		}
+		op.Client = op.Target.Named
 		switch op.Client {
 		case "":
 			return nil, &sdk.Error{Kind: sdk.Invalid, Reason: "missing_client_header", Executed: sdk.ExecutedNo, Message: "Missing required header", Detail: "X-Athena-Client header is required and cannot be empty", Details: json.RawMessage(`{"missing_header":"X-Athena-Client"}`)}

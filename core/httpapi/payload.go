@@ -13,6 +13,7 @@ import (
 // not supported are refused.
 type payload struct {
 	table, view, schema string
+	subject             string // stands for a table that is missing
 
 	items      []sdk.Item
 	columns    columnReader
@@ -278,6 +279,9 @@ func (p *payload) target() (sdk.Table, error) {
 	name, schema := p.table, p.schema
 	if name == "" {
 		name = p.view
+	}
+	if name == "" {
+		name = p.subject
 	}
 	if name = strings.TrimSpace(name); name == "" {
 		return sdk.Table{}, sdk.E(sdk.Invalid, "missing_table_name", "table_name is missing").WithHint(`name the table or view, as in {"table_name":"users"}`)

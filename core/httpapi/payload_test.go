@@ -74,7 +74,7 @@ func TestRecorded(t *testing.T) {
 			continue
 		}
 		op := <-s.calls
-		fmt.Fprintf(&got, "  %s on %s, %s %s\n", op.Name, op.Client, show(reflect.ValueOf(op.Call.Result)), show(reflect.ValueOf(op.Call.Statements[0])))
+		fmt.Fprintf(&got, "  %s on %s, %s %s\n", op.Name, op.Target.Named, show(reflect.ValueOf(op.Call.Result)), show(reflect.ValueOf(op.Call.Statements[0])))
 	}
 	const golden = "testdata/recorded.golden"
 	if *update {

@@ -19,6 +19,7 @@ type sqlPayload struct {
 	query, schema, database string
 	table, tableSchema      string
 	params                  []sdk.Value
+	subject                 string // stands for a query that is missing
 }
 
 func (p *sqlPayload) read(r *reader, key []byte) {
@@ -54,6 +55,9 @@ func (p *sqlPayload) read(r *reader, key []byte) {
 func (p *sqlPayload) statement(s *sdk.Statement) error {
 	text := strings.TrimRight(p.query, "; \t\r\n")
 	if text == "" {
+		text = p.subject
+	}
+	if text == "" {
 		return sdk.E(sdk.Invalid, "missing_query", "query is missing or empty").WithHint(`send SQL, as in {"query":"select 1"}`)
 	}
 	s.Verb = sdk.SQL
@@ -71,8 +75,8 @@ func (a *API) sql(r *httpx.Request, q *request) (*httpx.Response, error) {
 }
 
 func (a *API) execute(r *httpx.Request, q *request, byDatabase bool) (*httpx.Response, error) {
-	var p sqlPayload
-	s, err := q.statement(r)
+	p := sqlPayload{subject: a.subject}
+	s, err := a.statement(r, q)
 	if err != nil {
 		return nil, err
 	}
@@ -82,8 +86,8 @@ func (a *API) execute(r *httpx.Request, q *request, byDatabase bool) (*httpx.Res
 	if err := p.statement(s); err != nil {
 		return nil, err
 	}
-	if byDatabase && q.operation.Client == "" {
-		q.operation.Client = p.database
+	if byDatabase && q.operation.Target.Named == "" {
+		q.operation.Target.Named = p.database
 	}
 	result, err := a.options.Execute(r.Context(), &q.operation)
 	if err != nil {
@@ -110,7 +114,7 @@ func (a *API) execute(r *httpx.Request, q *request, byDatabase bool) (*httpx.Res
 // count counts a table's rows, or reads the number that a query answers with.
 func (a *API) count(r *httpx.Request, q *request) (*httpx.Response, error) {
 	var p sqlPayload
-	s, err := q.statement(r)
+	s, err := a.statement(r, q)
 	if err != nil {
 		return nil, err
 	}
@@ -129,8 +133,8 @@ func (a *API) count(r *httpx.Request, q *request) (*httpx.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if q.operation.Client == "" {
-		q.operation.Client = p.database
+	if q.operation.Target.Named == "" {
+		q.operation.Target.Named = p.database
 	}
 	started := time.Now()
 	result, err := a.options.Execute(r.Context(), &q.operation)

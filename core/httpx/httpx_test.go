@@ -304,7 +304,7 @@ func TestRoutesAreChecked(t *testing.T) {
 func TestOrigins(t *testing.T) {
 	ok := func(*Request) (*Response, error) { return OK("done", nil) }
 	routes := []Route{{Method: "POST", Path: "/x", Guard: Key, Handle: ok}, route("/public", ok)}
-	_, url := start(t, Options{Routes: routes})
+	_, url := start(t, Options{Routes: routes, HostDomain: "db.example"})
 	_, open := start(t, Options{Routes: routes, AnyOrigin: true})
 	for _, c := range []struct {
 		name, value string
@@ -317,6 +317,10 @@ func TestOrigins(t *testing.T) {
 		{"Origin", url, ""},
 		{"Host", "localhost:4052", ""},
 		{"Host", "[::1]:4052", ""},
+		{"Host", "Shop.DB.example:4052", ""},
+		{"Host", "db.example:4052", "host_not_allowed"},
+		{"Host", "a.shop.db.example:4052", "host_not_allowed"},
+		{"Host", "shop.db.example.evil.example", "host_not_allowed"},
 		{"Sec-Fetch-Site", "cross-site", "cross_site_request"},
 		{"Sec-Fetch-Site", "same-site", "cross_site_request"},
 		{"Origin", "http://evil.example", "cross_site_request"},

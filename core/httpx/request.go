@@ -23,6 +23,7 @@ type Request struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	fctx    *fasthttp.RequestCtx
+	server  *Server
 	route   *mounted
 	params  []string // in the order of the route's parameters
 	started time.Time
@@ -60,6 +61,12 @@ func (r *Request) Remote() string { return r.fctx.RemoteAddr().String() }
 
 // Header is the first value of a header, in any letter case, or "".
 func (r *Request) Header(name string) string { return string(r.fctx.Request.Header.Peek(name)) }
+
+// HostLabel is the label that the host name asked for has in front of Options.HostDomain,
+// in lower case; "" for any other host name.
+func (r *Request) HostLabel() string {
+	return hostLabel(string(r.fctx.Host()), r.server.options.HostDomain)
+}
 
 // Query is the first value of a query parameter, or "".
 func (r *Request) Query(name string) string { return string(r.fctx.QueryArgs().Peek(name)) }

@@ -35,6 +35,9 @@ type Options struct {
 	// AnyOrigin lets web pages of other sites, and requests for other host names, reach
 	// routes that ask for no key.
 	AnyOrigin bool
+	// HostDomain is a domain in lower case whose names, one label below it, are the gateway's
+	// own: see Request.HostLabel. "": it has none.
+	HostDomain string
 
 	IdleTimeout  time.Duration // between requests of a connection [120s]
 	WriteTimeout time.Duration // without progress, not for the whole answer [30s]
@@ -224,7 +227,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // serve answers one request of a route.
 func (s *Server) serve(m *mounted, c *fiber.Ctx) {
 	fctx := c.Context()
-	r := &Request{ID: requestID(fctx), Body: takeBody(fctx), fctx: fctx, route: m, params: takeParams(c, m.params), started: time.Now()}
+	r := &Request{ID: requestID(fctx), Body: takeBody(fctx), fctx: fctx, server: s, route: m, params: takeParams(c, m.params), started: time.Now()}
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	r.conn, _ = fctx.Conn().(*conn)
 	s.metrics.begin()
@@ -309,7 +312,7 @@ func (s *Server) sameOrigin(r *Request) error {
 		name = h
 	}
 	name = strings.Trim(name, "[]")
-	if ip := net.ParseIP(name); ip != nil || strings.EqualFold(name, "localhost") || name == "" {
+	if ip := net.ParseIP(name); ip != nil || strings.EqualFold(name, "localhost") || name == "" || r.HostLabel() != "" {
 		return nil
 	}
 	return sdk.E(sdk.Forbidden, "host_not_allowed", "the gateway is asked for by a host name that is not its own").WithHint(hint)

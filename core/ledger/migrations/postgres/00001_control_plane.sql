@@ -167,14 +167,16 @@ ALTER TABLE public_routes
 	ADD COLUMN IF NOT EXISTS allowed_ops jsonb NOT NULL DEFAULT '[]',
 	ADD COLUMN IF NOT EXISTS columns jsonb,
 	ADD COLUMN IF NOT EXISTS filter jsonb,
+	ADD COLUMN IF NOT EXISTS query text,
 	ADD COLUMN IF NOT EXISTS rate_limit jsonb,
+	ADD COLUMN IF NOT EXISTS require_key boolean,
 	ADD COLUMN IF NOT EXISTS description text,
 	ADD COLUMN IF NOT EXISTS active boolean NOT NULL DEFAULT true,
 	ADD COLUMN IF NOT EXISTS metadata jsonb NOT NULL DEFAULT '{}',
 	ADD COLUMN IF NOT EXISTS created_at timestamptz NOT NULL DEFAULT now(),
 	ADD COLUMN IF NOT EXISTS updated_at timestamptz NOT NULL DEFAULT now(),
 	ADD COLUMN IF NOT EXISTS deleted_at timestamptz;
-CREATE UNIQUE INDEX IF NOT EXISTS public_routes_by_key ON public_routes (route_key);
+CREATE UNIQUE INDEX IF NOT EXISTS public_routes_by_key ON public_routes (route_key) WHERE deleted_at IS NULL;
 
 CREATE TABLE IF NOT EXISTS api_registry (id uuid PRIMARY KEY);
 ALTER TABLE api_registry

@@ -158,14 +158,16 @@ CREATE TABLE public_routes (
 	allowed_ops TEXT NOT NULL DEFAULT '[]',
 	columns TEXT,
 	filter TEXT,
+	query TEXT,
 	rate_limit TEXT,
+	require_key BOOLEAN,
 	description TEXT,
 	active BOOLEAN NOT NULL DEFAULT true,
 	metadata TEXT NOT NULL DEFAULT '{}',
 	created_at TIMESTAMP NOT NULL,
 	updated_at TIMESTAMP NOT NULL,
 	deleted_at TIMESTAMP);
-CREATE UNIQUE INDEX public_routes_by_key ON public_routes (route_key);
+CREATE UNIQUE INDEX public_routes_by_key ON public_routes (route_key) WHERE deleted_at IS NULL;
 CREATE TABLE api_registry (
 	id TEXT PRIMARY KEY,
 	name TEXT NOT NULL DEFAULT '',

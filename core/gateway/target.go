@@ -1,0 +1,28 @@
+package gateway
+
+import (
+	"cmp"
+	"encoding/json"
+
+	"github.com/athena-gateway/athena/sdk"
+)
+
+// Target is how a request names its client. Each source of a name has a field, in the order
+// of precedence; "": it names none.
+type Target struct {
+	Named string // the request itself, e.g. by X-Athena-Client
+	Host  string // a public route, by the request's host name
+	Key   string // the caller's API key, which is for one client alone
+}
+
+// client is the name that the first source gives, else fallback.
+func (t *Target) client(fallback string) (string, error) {
+	if name := cmp.Or(t.Named, t.Host, t.Key, fallback); name != "" {
+		return name, nil
+	}
+	e := sdk.E(sdk.Invalid, "missing_client_header", "Missing required header").
+		WithHint("name a client in the X-Athena-Client header, or configure gateway.default_client")
+	e.Detail = "X-Athena-Client header is required and cannot be empty"
+	e.Details = json.RawMessage(`{"missing_header":"X-Athena-Client"}`)
+	return "", e
+}

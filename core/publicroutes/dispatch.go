@@ -1,0 +1,151 @@
+package publicroutes
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/athena-gateway/athena/core/gateway"
+	"github.com/athena-gateway/athena/core/httpx"
+	"github.com/athena-gateway/athena/sdk"
+)
+
+// call is one request of a public route.
+type call struct {
+	route *pinned
+	op    string
+	log   func(e *sdk.Error) // gets what the caller must not see
+}
+
+// dispatch answers POST /public/{route_key}/{op}.
+func (r *Routes) dispatch(q *httpx.Request) (*httpx.Response, error) {
+	p, err := r.find(q.Param("route_key"))
+	switch {
+	case err != nil:
+		return nil, err
+	case p == nil:
+		return nil, notFound()
+	}
+	op := q.Param("op")
+	if !p.allows(op) {
+		return nil, forbidden("operation_not_allowed", "this route does not offer that operation")
+	}
+	now := time.Now()
+	var token *rate.Reservation
+	if p.limiter != nil {
+		if token = p.limiter.ReserveN(now, 1); token.DelayFrom(now) > 0 {
+			wait := token.DelayFrom(now)
+			token.CancelAt(now)
+			return nil, tooMany(wait)
+		}
+	}
+	c := &call{route: p, op: op, log: func(e *sdk.Error) {
+		r.log.Debug("a public route failed", "route", p.Key, "operation", op, "client", p.Client, "error", e.Error(), "trace_id", q.ID)
+	}}
+	subject := p.Key
+	if op == opQuery {
+		subject = ""
+		if p.Query != nil {
+			subject = *p.Query
+		}
+	}
+	response, err := r.options.Serve(q, op, subject, func(ctx context.Context, o *gateway.Operation) (*gateway.Result, error) {
+		o.Door, o.Target = "public", gateway.Target{Named: p.Client}
+		for i := range o.Call.Statements {
+			if err := p.restrict(&o.Call.Statements[i]); err != nil {
+				return nil, err
+			}
+		}
+		result, err := r.options.Execute(ctx, o)
+		if err == nil {
+			return result, nil
+		}
+		masked := c.mask(err)
+		if token != nil && masked.Reason == unknownRoute {
+			token.CancelAt(now) // who may not use the route does not use it up either
+		}
+		return nil, masked
+	})
+	if err == nil && response.Stream != nil {
+		response.Stream = &stream{response.Stream, c}
+	}
+	return response, err
+}
+
+// notFound is all that anybody learns of a route that he may not use.
+func notFound() *sdk.Error {
+	return sdk.E(sdk.NotFound, unknownRoute, "there is no such public route for this caller").
+		WithHint("check the address; a route may need an API key, sent as X-Athena-Key")
+}
+
+const unknownRoute = "unknown_public_route"
+
+// tooMany says when the next request may come.
+func tooMany(wait time.Duration) *sdk.Error {
+	e := sdk.E(sdk.RateLimited, "rate_limited", "this route gets too many requests").WithHint("wait as long as Retry-After says")
+	e.RetryAfter = wait
+	return e
+}
+
+// mask makes the error that a caller sees of one that came from behind the route. It keeps
+// what tells him how to go on, and no text: texts name clients, tables, hidden columns and
+// values of the filter.
+func (c *call) mask(err error) *sdk.Error {
+	e := sdk.AsError(err)
+	c.log(e)
+	if refused(e) {
+		return notFound()
+	}
+	masked := &sdk.Error{Kind: e.Kind, Reason: e.Reason, Source: e.Source, Executed: e.Executed, Code: e.Code, RetryAfter: e.RetryAfter, Log: e.Error()}
+	if c.op == opFetch {
+		masked.Executed = sdk.ExecutedNo // whatever happened, nothing has changed
+	}
+	switch {
+	case e.Kind == sdk.Internal && e.Code == "":
+	case e.Reason == "unknown_client", e.Kind == sdk.Unavailable && e.Source == sdk.FromHost, e.Reason == "undefined_table" && c.route.table != nil,
+		e.Kind == sdk.Unauthenticated && e.Source == sdk.FromDownstream:
+		// The route is wrong, or what it leads to is away: no fault of the caller.
+		masked.Kind, masked.Reason, masked.Code, masked.Source = sdk.Unavailable, "route_unavailable", "", sdk.FromHost
+		masked.Message = "what is behind this route is not available"
+	default:
+		masked.Message = texts[e.Kind]
+	}
+	return masked
+}
+
+// refused reports whether the gateway does not let the caller use the route's client.
+func refused(e *sdk.Error) bool {
+	return e.Source != sdk.FromDownstream &&
+		(e.Kind == sdk.Unauthenticated || e.Reason == "client_not_allowed" || e.Reason == "right_required")
+}
+
+// texts are the messages of masked errors by kind.
+var texts = map[sdk.Kind]string{
+	sdk.Internal:        "the database behind this route failed",
+	sdk.Invalid:         "the database behind this route does not accept the request",
+	sdk.Unauthenticated: "this route does not take the request",
+	sdk.Forbidden:       "this route does not take the request",
+	sdk.NotFound:        "the database behind this route does not have what the request names",
+	sdk.Conflict:        "the request conflicts with data that is there",
+	sdk.RateLimited:     "this route gets too many requests",
+	sdk.Unavailable:     "what is behind this route is not available",
+	sdk.Timeout:         "the database behind this route did not answer in time",
+	sdk.Unsupported:     "the database behind this route cannot do that",
+	sdk.Canceled:        "the request was given up",
+}
+
+// stream is an answer whose errors are masked.
+type stream struct {
+	httpx.Body
+	call *call
+}
+
+func (s *stream) Next() ([]byte, error) {
+	b, err := s.Body.Next()
+	if err != nil && err != io.EOF {
+		return nil, s.call.mask(err)
+	}
+	return b, err
+}
