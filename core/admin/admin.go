@@ -3,12 +3,11 @@
 package admin
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"net/url"
-	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
@@ -94,45 +93,48 @@ func (a *API) plugin(r *httpx.Request) (*pluginhost.Status, error) {
 	return nil, e
 }
 
-// readBody reads the members of a JSON object, each by the function of its name, whose error
-// says what is wanted. It reports all mistakes together. No body is an empty object.
-func readBody(body []byte, members map[string]func(json.RawMessage) error) error {
-	var object map[string]json.RawMessage
-	if len(bytes.TrimSpace(body)) > 0 {
-		if err := json.Unmarshal(body, &object); err != nil || object == nil {
-			return sdk.E(sdk.Invalid, "invalid_json", "the request body is not a JSON object")
-		}
+// success answers with the envelope of the status. The object data is in data, and its
+// members are at the top level too, where clients of the original server look for them.
+func success(status int, message string, data map[string]any) (*httpx.Response, error) {
+	envelope := maps.Clone(data)
+	envelope["status"], envelope["message"], envelope["data"] = "success", message, data
+	response, err := httpx.JSON(envelope)
+	if err == nil {
+		response.Status = status
 	}
-	wrong := map[string]string{}
-	known := slices.Sorted(maps.Keys(members))
-	for _, name := range known {
-		if err := members[name](object[name]); err != nil {
-			wrong[name] = err.Error()
-		}
-	}
-	for name := range object {
-		if members[name] == nil {
-			wrong[name] = "unknown field"
-			if near := sqlbuild.NearestName(name, known); near != "" {
-				wrong[name] += fmt.Sprintf("; did you mean %q?", near)
-			}
-		}
-	}
-	if len(wrong) == 0 {
-		return nil
-	}
-	message := "the request body has mistakes"
-	for _, name := range slices.Sorted(maps.Keys(wrong)) {
-		message += fmt.Sprintf("; %s: %s", name, wrong[name])
-	}
-	e := sdk.E(sdk.Invalid, "invalid_body", message)
-	details, err := json.Marshal(map[string]any{"fields": wrong})
-	if err != nil {
-		return err
-	}
-	e.Details = details
-	return e
+	return response, err
 }
 
-// noBody refuses a body with anything in it, which would be without effect.
-func noBody(r *httpx.Request) error { return readBody(r.Body, nil) }
+// The bounds of a page.
+const (
+	defaultLimit = 100
+	maxLimit     = 500
+)
+
+// page is the part of a list that is asked for.
+type page struct{ limit, offset int }
+
+// readPage reads the query parameters limit (1 to 500, default 100) and offset.
+func readPage(r *httpx.Request) (page, error) {
+	p := page{limit: defaultLimit}
+	wrong := map[string]string{}
+	number := func(name string, to *int, low, high int) {
+		if !r.HasQuery(name) {
+			return
+		}
+		n, err := strconv.Atoi(r.Query(name))
+		if err != nil || n < low || n > high {
+			wrong[name] = fmt.Sprintf("want a whole number from %d to %d", low, high)
+		}
+		*to = n
+	}
+	number("limit", &p.limit, 1, maxLimit)
+	number("offset", &p.offset, 0, math.MaxInt32)
+	return p, invalidFields("invalid_query", "the query parameters have mistakes", wrong)
+}
+
+// answer has the page's rows under name, and limit, offset and total, the number of rows of
+// the whole list.
+func (p page) answer(what, name string, rows any, total int64) (*httpx.Response, error) {
+	return success(200, count(int(total), what), map[string]any{name: rows, "limit": p.limit, "offset": p.offset, "total": total})
+}
