@@ -15,10 +15,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/athena-gateway/athena/core/admin"
+	"github.com/athena-gateway/athena/core/auth"
 	"github.com/athena-gateway/athena/core/config"
 	"github.com/athena-gateway/athena/core/gateway"
 	"github.com/athena-gateway/athena/core/httpapi"
 	"github.com/athena-gateway/athena/core/httpx"
+	"github.com/athena-gateway/athena/core/ledger"
 	"github.com/athena-gateway/athena/core/pluginhost"
 	"github.com/athena-gateway/athena/core/registry"
 	"github.com/athena-gateway/athena/core/resilience"
@@ -34,6 +36,8 @@ type Options struct {
 type Gateway struct {
 	config   *config.Config
 	metrics  *prometheus.Registry
+	ledger   *ledger.Ledger
+	keys     *auth.Keyring
 	host     *pluginhost.Host
 	registry *registry.Registry
 	routes   []httpx.Route
@@ -46,11 +50,17 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 	g := &Gateway{config: c, metrics: prometheus.NewRegistry()}
 	g.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var err error
+	g.ledger, err = ledger.Open(ctx, ledger.Options{URI: c.Ledger.URI, Logger: o.Logger.Named("ledger"), Registry: g.metrics})
+	if err != nil {
+		return nil, err
+	}
+	g.keys = auth.New(auth.Options{AdminKey: string(c.API.AdminKey), Enforce: c.API.EnforceAPIKeys, Ledger: g.ledger,
+		Logger: o.Logger.Named("auth"), Registry: g.metrics})
 	plugins := pluginOptions(c)
 	plugins.Logger = o.Logger.Named("plugins")
 	g.host, err = pluginhost.New(plugins)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, g.Close(ctx))
 	}
 	g.checkLimits(plugins.PluginLimits, o.Logger)
 	metrics := gateway.NewMetrics(g.metrics)
@@ -66,7 +76,7 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 	})
 	g.metrics.MustRegister(&stateCollector{g}, &pluginCollector{found: g.host.Metrics, log: o.Logger.Named("metrics")})
 	api := httpapi.New(httpapi.Options{
-		Execute: gateway.New(g.registry, c.Gateway.DefaultClient, metrics).Execute,
+		Execute: gateway.New(g.registry, g.keys, c.Gateway.DefaultClient, metrics).Execute,
 		Version: o.Version,
 		Started: time.Now(),
 		Metrics: g.metrics,
@@ -75,11 +85,11 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		Probe:   g.probe,
 		Listed:  func() []httpx.Route { return g.routes },
 	})
-	operators := admin.New(admin.Options{Host: g.host, Logger: o.Logger.Named("admin")})
+	operators := admin.New(admin.Options{Host: g.host, Keys: g.keys, Ledger: g.ledger, Logger: o.Logger.Named("admin")})
 	g.routes = slices.Concat(api.Routes(), operators.Routes())
 	g.server, err = httpx.New(httpx.Options{
 		Routes:    g.routes,
-		AdminKey:  string(c.API.AdminKey),
+		Keys:      g.keys,
 		Logger:    o.Logger.Named("http"),
 		Registry:  g.metrics,
 		BodyLimit: c.API.BodyLimit,
@@ -140,6 +150,13 @@ func (g *Gateway) Close(ctx context.Context) error {
 	if g.server != nil {
 		errs = append(errs, g.server.Shutdown(ctx))
 	}
-	errs = append(errs, g.registry.Close(ctx), g.host.Close(ctx))
+	if g.registry != nil {
+		errs = append(errs, g.registry.Close(ctx))
+	}
+	if g.host != nil {
+		errs = append(errs, g.host.Close(ctx))
+	}
+	g.keys.Close()
+	errs = append(errs, g.ledger.Close(ctx))
 	return errors.Join(errs...)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/athena-gateway/athena/core/auth"
 	"github.com/athena-gateway/athena/core/registry"
 	"github.com/athena-gateway/athena/sdk"
 )
@@ -16,23 +17,25 @@ import (
 // Gateway executes operations on the registry's clients.
 type Gateway struct {
 	registry      *registry.Registry
+	keys          *auth.Keyring
 	defaultClient string
 	metrics       *Metrics
 }
 
 // New makes a Gateway. defaultClient serves operations that name no client; "" means
 // that they are refused.
-func New(r *registry.Registry, defaultClient string, m *Metrics) *Gateway {
-	return &Gateway{registry: r, defaultClient: defaultClient, metrics: m}
+func New(r *registry.Registry, keys *auth.Keyring, defaultClient string, m *Metrics) *Gateway {
+	return &Gateway{registry: r, keys: keys, defaultClient: defaultClient, metrics: m}
 }
 
-// Execute is the one path of every door: resolve the client, execute, hand the answer on.
+// Execute is the one path of every door: name the client, authorize, find it, execute, hand
+// the answer on.
 // ctx must outlive the Result; ending it cancels the call.
 func (g *Gateway) Execute(ctx context.Context, op *Operation) (*Result, error) {
 	started := time.Now()
 	client, err := g.resolve(op)
 	if err != nil {
-		g.metrics.observe(op, started, err)
+		g.metrics.observe(op, g.registered(op.Client), started, err)
 		return nil, err
 	}
 	op.Call.Trace = op.Trace
@@ -40,13 +43,18 @@ func (g *Gateway) Execute(ctx context.Context, op *Operation) (*Result, error) {
 	answer, err := client.Execute(ctx, cancel, &op.Call)
 	if err != nil {
 		cancel(nil)
-		g.metrics.observe(op, started, err)
+		g.metrics.observe(op, op.Client, started, err)
 		return nil, sdk.AsError(err)
 	}
 	return &Result{op: op, backend: client.Backend, answer: answer, cancel: cancel, started: started, metrics: g.metrics}, nil
 }
 
+// resolve names the client, decides whether who asks may use it, and only then looks
+// whether there is one: its name is nobody else's business.
 func (g *Gateway) resolve(op *Operation) (*registry.Client, error) {
+	if op.Client == "" && op.Principal != nil {
+		op.Client = op.Principal.Client
+	}
 	if op.Client == "" {
 		op.Client = g.defaultClient
 	}
@@ -57,7 +65,19 @@ func (g *Gateway) resolve(op *Operation) (*registry.Client, error) {
 		e.Details = json.RawMessage(`{"missing_header":"X-Athena-Client"}`)
 		return nil, e
 	}
+	if err := g.authorize(op); err != nil {
+		return nil, err
+	}
 	return g.registry.Client(op.Client)
+}
+
+// registered is the client's name if there is such a client, else "": a caller's word must
+// not make a new time series.
+func (g *Gateway) registered(name string) string {
+	if _, err := g.registry.Client(name); err != nil && sdk.AsError(err).Reason == "unknown_client" {
+		return ""
+	}
+	return name
 }
 
 // Result is an operation's answer. It may still be streaming when Execute returns, and it
@@ -112,7 +132,7 @@ func (r *Result) Close(err error) {
 	}
 	r.answer.Close()
 	r.cancel(nil)
-	r.metrics.observe(r.op, r.started, err)
+	r.metrics.observe(r.op, r.op.Client, r.started, err)
 }
 
 // Metrics are the data plane's.
@@ -148,11 +168,7 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 // Retry counts a retry.
 func (m *Metrics) Retry(client string) { m.retries.WithLabelValues(client).Inc() }
 
-func (m *Metrics) observe(op *Operation, started time.Time, err error) {
-	client := op.Client
-	if err != nil && sdk.AsError(err).Reason == "unknown_client" {
-		client = "" // a caller's word must not make a new time series
-	}
+func (m *Metrics) observe(op *Operation, client string, started time.Time, err error) {
 	if err != nil {
 		m.operations.WithLabelValues(client, op.Door, op.Name, sdk.AsError(err).Kind.String()).Inc()
 		m.duration.WithLabelValues(client, op.Name).Observe(time.Since(started).Seconds())

@@ -5,16 +5,18 @@ package gateway
 import (
 	"context"
 
+	"github.com/athena-gateway/athena/core/auth"
 	"github.com/athena-gateway/athena/sdk"
 )
 
 // Operation is a call to a backend plus who asks, which client, through which door and
-// how. It serialises: it holds a principal's id, never a token.
+// how. It holds no token.
 type Operation struct {
-	Door      string // "gateway", "rest", "ws", ...
-	Name      string // fetch, insert, update, delete, query, count: for logs and metrics
-	Client    string // registered name
-	Principal string
+	Door      string          // "gateway", "rest", "ws", ...
+	Name      string          // fetch, insert, update, delete, query, count: for logs and metrics
+	Client    string          // registered name; "": the principal's own, or the default
+	Principal *auth.Principal // who asks; nil: nobody who is known
+	Attempt   *auth.Attempt   // the request's, which learns what was decided; nil: Execute makes one
 	RequestID string
 	Trace     string // W3C traceparent
 

@@ -29,7 +29,8 @@ func (q *request) begin(r *httpx.Request, name string) (*sdk.Statement, error) {
 				WithHint("register the database as a client and name it in X-Athena-Client")
 		}
 	}
-	q.operation = gateway.Operation{Door: "gateway", Name: name, Client: r.Header("X-Athena-Client"), RequestID: r.ID, Trace: r.Trace()}
+	q.operation = gateway.Operation{Door: "gateway", Name: name, Client: r.Header("X-Athena-Client"), RequestID: r.ID, Trace: r.Trace(),
+		Principal: r.Principal, Attempt: &r.Attempt}
 	q.operation.Call.Statements = q.statements[:]
 	return &q.statements[0], nil
 }
