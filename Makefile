@@ -13,8 +13,8 @@ build: ## bin/athena and every plugin in bin/plugins
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/athena ./cmd/athena
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/plugins/ ./plugins/...
 
-run: build ## the gateway on 127.0.0.1:4052 with a sample database
-	bin/athena server --config config.yaml
+run: build ## the gateway on 127.0.0.1:4052 with a sample database; the admin key is in data/admin.key
+	ATHENA_API__ADMIN_KEY_FILE=data/admin.key bin/athena server --config config.yaml
 
 test: ## every test, with -race, on a private PostgreSQL; ARGS='-run X ./core/...' narrows it
 	scripts/test.sh $(ARGS)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/athena-gateway/athena/core/admin"
 	"github.com/athena-gateway/athena/core/apiregistry"
+	"github.com/athena-gateway/athena/core/auth"
 	"github.com/athena-gateway/athena/core/config"
 	"github.com/athena-gateway/athena/core/gateway"
 	"github.com/athena-gateway/athena/core/httpapi"
@@ -43,6 +44,7 @@ type Gateway struct {
 	ledger     *ledger.Ledger
 	notices    *notice.Notices               // nil without Redis
 	heard      atomic.Pointer[ledger.Ledger] // the ledger, for notices, which may come before it is open
+	keys       *auth.Keyring
 	operations *oplog.Log
 	host       *pluginhost.Host
 	registry   *registry.Registry
@@ -59,6 +61,8 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		return nil, errors.Join(err, g.Close(ctx))
 	}
 	var err error
+	g.keys = auth.New(auth.Options{AdminKey: string(c.API.AdminKey), Enforce: c.API.EnforceAPIKeys, Ledger: g.ledger,
+		Logger: o.Logger.Named("auth"), Registry: g.metrics})
 	g.operations = oplog.New(oplog.Options{Ledger: g.ledger, Logger: o.Logger.Named("oplog"), Off: !c.Ledger.OperationLog, Retention: c.Ledger.OperationLogKept})
 	plugins := pluginOptions(c)
 	plugins.Logger = o.Logger.Named("plugins")
@@ -79,7 +83,7 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		OnRetry: metrics.Retry,
 	})
 	g.metrics.MustRegister(&stateCollector{g}, &pluginCollector{found: g.host.Metrics, log: o.Logger.Named("metrics")})
-	operations := gateway.New(gateway.Options{Registry: g.registry, DefaultClient: c.Gateway.DefaultClient, Metrics: metrics,
+	operations := gateway.New(gateway.Options{Registry: g.registry, Keys: g.keys, DefaultClient: c.Gateway.DefaultClient, Metrics: metrics,
 		Log: g.operations, Status: httpx.Status})
 	var public *publicroutes.Routes
 	api := httpapi.New(httpapi.Options{
@@ -109,12 +113,12 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 			return names
 		},
 	})
-	operators := admin.New(admin.Options{Host: g.host, Ledger: g.ledger, Operations: g.operations, Logger: o.Logger.Named("admin")})
+	operators := admin.New(admin.Options{Host: g.host, Keys: g.keys, Ledger: g.ledger, Operations: g.operations, Logger: o.Logger.Named("admin")})
 	apis := apiregistry.New(g.ledger, o.Logger.Named("apis"))
 	g.routes = slices.Concat(api.Routes(), public.Routes(), apis.Routes(), operators.Routes())
 	g.server, err = httpx.New(httpx.Options{
 		Routes:    g.routes,
-		AdminKey:  string(c.API.AdminKey),
+		Keys:      g.keys,
 		Logger:    o.Logger.Named("http"),
 		Registry:  g.metrics,
 		BodyLimit: c.API.BodyLimit,
@@ -207,6 +211,7 @@ func (g *Gateway) Close(ctx context.Context) error {
 		errs = append(errs, g.notices.Close())
 	}
 	if g.ledger != nil {
+		g.keys.Close()
 		g.operations.Close()
 		errs = append(errs, g.ledger.Close(ctx))
 	}

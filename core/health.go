@@ -87,7 +87,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 }
 
 // own are how the names of the gateway's own metrics begin.
-var own = []string{"athena_http_", "athena_admin_", "athena_gateway_", "athena_client_", "athena_plugin_", "athena_ledger_"}
+var own = []string{"athena_http_", "athena_auth_", "athena_ledger_", "athena_gateway_", "athena_client_", "athena_plugin_"}
 
 func isOwn(name string) bool {
 	return slices.ContainsFunc(own, func(prefix string) bool { return strings.HasPrefix(name, prefix) })

@@ -91,6 +91,9 @@ func TestOperatorsRoutes(t *testing.T) {
 					if err == nil && method != "HEAD" {
 						err = json.Unmarshal(body, &said)
 					}
+					if said.Code == "too_many_attempts" && test.code == "invalid_admin_key" { // after ten of them
+						said.Code = test.code
+					}
 					if err != nil || response.StatusCode/100 != 4 || method != "HEAD" && said.Code != test.code {
 						t.Errorf("%s %s with the key %q, while %q is set, answers %d %s (%v); want %s", method, path, test.sent, string(test.set), response.StatusCode, body, err, test.code)
 					}

@@ -97,7 +97,7 @@ func newRoot() *cobra.Command {
 // load reads the configuration as the flags and the environment ask. Without create a
 // first run writes nothing.
 func (f *serverFlags) load(cmd *cobra.Command, create bool) (*config.Config, error) {
-	options := config.Options{Path: f.config, Env: os.Environ(), Flags: map[string]string{}}
+	options := config.Options{Path: f.config, Env: os.Environ(), Flags: map[string]string{}, CreateKey: create}
 	if create {
 		options.Default = athena.DefaultConfig
 	}

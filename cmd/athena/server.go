@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
 	"github.com/athena-gateway/athena/core"
@@ -83,6 +84,7 @@ func serve(cmd *cobra.Command, flags *serverFlags) error {
 	served := make(chan error, 1)
 	go func() { served <- gateway.Serve() }()
 	announce(cmd.OutOrStdout(), address, cfg)
+	announceKey(cmd.OutOrStdout(), cfg.API)
 	select {
 	case err := <-served:
 		return errors.Join(err, closeGateway(gateway, cfg.API.ShutdownTimeout))
@@ -151,4 +153,16 @@ func announce(w io.Writer, address net.Addr, cfg *config.Config) {
 		return
 	}
 	fmt.Fprintf(w, samples, url)
+}
+
+// announceKey says where the admin key is, if that is a file. A new key is shown where only
+// the person at a terminal sees it.
+func announceKey(w io.Writer, api config.API) {
+	if api.AdminKeyFile == "" {
+		return
+	}
+	fmt.Fprintf(w, "The key to the operators' routes is in %s\n", api.AdminKeyFile)
+	if file, ok := w.(*os.File); ok && api.AdminKeyCreated && isatty.IsTerminal(file.Fd()) {
+		fmt.Fprintf(w, "It is new: %s\n", string(api.AdminKey))
+	}
 }

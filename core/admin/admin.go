@@ -1,5 +1,5 @@
-// Package admin is the operators' routes: what the gateway's plugins do, and what can be
-// done about it. All of them ask for the admin key.
+// Package admin is the operators' routes: what the gateway's plugins do, who may ask, and
+// what can be done about it. All of them ask for the admin key.
 package admin
 
 import (
@@ -8,10 +8,10 @@ import (
 	"math"
 	"net/url"
 	"strconv"
-	"strings"
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/athena-gateway/athena/core/auth"
 	"github.com/athena-gateway/athena/core/httpx"
 	"github.com/athena-gateway/athena/core/ledger"
 	"github.com/athena-gateway/athena/core/oplog"
@@ -23,6 +23,7 @@ import (
 // Options are what the routes work on.
 type Options struct {
 	Host       *pluginhost.Host
+	Keys       *auth.Keyring
 	Ledger     *ledger.Ledger
 	Operations *oplog.Log
 	Logger     hclog.Logger // gets a line for each change that an operator makes
@@ -31,14 +32,16 @@ type Options struct {
 // API is the operators' routes.
 type API struct {
 	host       *pluginhost.Host
+	keys       *auth.Keyring
 	ledger     *ledger.Ledger
 	operations *oplog.Log
+	actions    *ledger.Log[action]
 	log        hclog.Logger
 }
 
 // New makes an API.
 func New(o Options) *API {
-	return &API{host: o.Host, ledger: o.Ledger, operations: o.Operations, log: o.Logger}
+	return &API{host: o.Host, keys: o.Keys, ledger: o.Ledger, operations: o.Operations, actions: newActions(o.Ledger), log: o.Logger}
 }
 
 // Routes are the API's routes.
@@ -49,35 +52,43 @@ func (a *API) Routes() []httpx.Route {
 		}
 		return httpx.Route{Method: method, Path: path, Guard: httpx.Admin, Operation: operation, Summary: summary, Handle: handle}
 	}
+	change := func(method, path, operation, summary string, handle change) httpx.Route {
+		return route(method, path, operation, summary, a.recorded(operation, handle))
+	}
+	operate := func(method, path, operation, summary string, handle httpx.Handle) httpx.Route {
+		return route(method, path, operation, summary, a.operated(operation, handle))
+	}
 	return []httpx.Route{
 		route("GET", "/admin/plugins", "list_plugins", "All plugins and how they are doing", a.listPlugins),
-		route("POST", "/admin/plugins/reload", "reload_plugins", "Look at the plugin directory at once", a.reloadPlugins),
+		operate("POST", "/admin/plugins/reload", "reload_plugins", "Look at the plugin directory at once", a.reloadPlugins),
 		route("GET", "/admin/plugins/:name", "get_plugin", "How a plugin is doing", a.getPlugin),
 		route("GET", "/admin/plugins/:name/logs", "plugin_logs", "The last lines that a plugin has printed", a.pluginLogs),
-		route("POST", "/admin/plugins/:name/restart", "restart_plugin", "Replace a plugin's process without a failed call", a.restartPlugin),
-		route("POST", "/admin/plugins/:name/release", "release_plugin", "Let a plugin in quarantine start again", a.releasePlugin),
-		route("POST", "/admin/plugins/:name/log-level", "set_plugin_log_level", "Choose which of a plugin's lines reach the log", a.setLogLevel),
+		operate("POST", "/admin/plugins/:name/restart", "restart_plugin", "Replace a plugin's process without a failed call", a.restartPlugin),
+		operate("POST", "/admin/plugins/:name/release", "release_plugin", "Let a plugin in quarantine start again", a.releasePlugin),
+		operate("POST", "/admin/plugins/:name/log-level", "set_plugin_log_level", "Choose which of a plugin's lines reach the log", a.setLogLevel),
 
 		route("GET", "/admin/clients/statistics", "list_statistics", "What all clients have been asked", a.listStatistics),
-		route("POST", "/admin/clients/statistics/refresh", "refresh_statistics", "Count the operation log anew", a.refreshStatistics),
+		operate("POST", "/admin/clients/statistics/refresh", "refresh_statistics", "Count the operation log anew", a.refreshStatistics),
 		route("GET", "/admin/clients/:client_name/statistics", "client_statistics", "What a client has been asked, by table", a.clientStatistics),
 		route("GET", "/admin/clients/:client_name/statistics/drilldown", "drilldown", "The operations of one kind on a client's table", a.drilldown),
 		route("GET", "/admin/operations", "list_operations", "The operation log", a.listOperations),
 		route("GET", "/admin/audit", "list_audit", "What operators have changed", a.listAudit),
-	}
-}
 
-// audited logs in one line who asked for a change and what became of it.
-func (a *API) audited(handle httpx.Handle) httpx.Handle {
-	return func(r *httpx.Request) (*httpx.Response, error) {
-		response, err := handle(r)
-		outcome := "done"
-		if e := sdk.AsError(err); e != nil {
-			outcome = "failed: " + strings.ReplaceAll(e.Reason+": "+e.Message, "\n", " ")
-		}
-		a.log.Info("an operator's request", "who", r.Remote()+" with the admin key", "what", r.Method()+" "+r.Path(),
-			"outcome", outcome, "trace_id", r.ID)
-		return response, err
+		route("GET", "/admin/api-keys", "list_api_keys", "API keys", a.listKeys),
+		change("POST", "/admin/api-keys", "create_api_key", "Make an API key, whose secret is shown once", a.createKey),
+		route("GET", "/admin/api-keys/:id", "get_api_key", "An API key", a.getKey),
+		change("PATCH", "/admin/api-keys/:id", "update_api_key", "Change an API key", a.updateKey),
+		change("DELETE", "/admin/api-keys/:id", "delete_api_key", "Revoke an API key for good", a.deleteKey),
+		route("GET", "/admin/api-key-rights", "list_rights", "Rights that API keys can have", a.listRights),
+		change("POST", "/admin/api-key-rights", "create_right", "Add a right", a.createRight),
+		change("PATCH", "/admin/api-key-rights/:id", "update_right", "Rename or describe a right", a.updateRight),
+		change("DELETE", "/admin/api-key-rights/:id", "delete_right", "Remove a right that no key has", a.deleteRight),
+		route("GET", "/admin/rights/catalog", "rights_catalog", "The rights that the gateway asks for", a.rightsCatalog),
+		route("GET", "/admin/api-key-config", "get_api_key_config", "Where API keys are asked for", a.getKeyConfig),
+		change("PUT", "/admin/api-key-config", "set_api_key_config", "Ask for API keys, or do not", a.setKeyConfig),
+		route("GET", "/admin/api-key-clients", "list_api_key_clients", "Clients that decide themselves whether API keys are asked for", a.listKeyClients),
+		change("PUT", "/admin/api-key-clients/:client_name", "set_api_key_client", "Ask for API keys for a client, or do not", a.setKeyClient),
+		change("DELETE", "/admin/api-key-clients/:client_name", "delete_api_key_client", "Let the global setting decide about a client", a.deleteKeyClient),
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/athena-gateway/athena/core/auth"
 	"github.com/athena-gateway/athena/core/httpx"
 	"github.com/athena-gateway/athena/core/pluginhost"
 	"github.com/athena-gateway/athena/sdk"
@@ -34,7 +35,7 @@ func serve(t *testing.T, o pluginhost.Options, logger hclog.Logger) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := httpx.New(httpx.Options{Routes: New(Options{Host: host, Logger: logger}).Routes(), AdminKey: testKey})
+	h, err := httpx.New(httpx.Options{Routes: New(Options{Host: host, Logger: logger}).Routes(), Keys: auth.New(auth.Options{AdminKey: testKey})})
 	if err != nil {
 		t.Fatal(err)
 	}

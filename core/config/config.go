@@ -7,7 +7,7 @@
 // ATHENA_LOG_LEVEL, ATHENA_LOG_FORMAT, ATHENA_WILDCARD_HOST_PATTERN and
 // ATHENA_WILDCARD_HOST_ROUTING_ENABLED; the long name wins. An empty variable counts as not set. Clients are
 // defined in the file alone, which may hold ${VAR} and ${VAR:-default} in any value. The
-// admin key is in the variable ATHENA_KEY_12 and nowhere else.
+// admin key is in the variable ATHENA_KEY_12, or in a file of its own.
 package config
 
 import (
@@ -24,12 +24,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-)
-
-// The admin key's variable, and the length below which a key is too easy to guess.
-const (
-	adminKeyVariable = "ATHENA_KEY_12"
-	minAdminKey      = 16
 )
 
 // Config is the whole configuration, checked.
@@ -54,13 +48,16 @@ type API struct {
 	Host            string
 	Port            int           // 0 lets the system choose
 	AllowOpen       bool          // listen beyond loopback although no API key is asked for
+	EnforceAPIKeys  bool          // ask for API keys, whatever the ledger says
 	BodyLimit       int           // bytes of a request body
 	ShutdownTimeout time.Duration // how long requests may take to end after SIGTERM
 	// HostDomain is the domain of wildcard_host_pattern in lower case, without "*.": a host
 	// name one label below it names a public route. "": host names mean nothing.
-	HostDomain  string
-	HostRouting bool
-	AdminKey    Secret `json:"-"` // opens the operators' routes; "": they are closed
+	HostDomain      string
+	HostRouting     bool
+	AdminKey        Secret `json:"-"` // opens the operators' routes; "": they are closed
+	AdminKeyFile    string // absolute path of the file that AdminKey comes from; "": none
+	AdminKeyCreated bool   // the file was not there: a new key was written to it
 }
 
 // Secret is a text that prints as ***.
@@ -137,16 +134,17 @@ func (a API) Addr() string {
 	return net.JoinHostPort(strings.Trim(a.Host, "[]"), strconv.Itoa(a.Port))
 }
 
-// CheckBind refuses an address that other machines reach, because requests are not asked
-// for an API key, unless allow_open says that this is meant.
+// CheckBind refuses an address that other machines reach, unless every request is asked for
+// an API key or allow_open says that this is meant. What the ledger says does not count: it
+// changes while the gateway listens.
 func (a API) CheckBind() error {
 	host := strings.Trim(a.Host, "[]")
 	ip := net.ParseIP(host)
-	if a.AllowOpen || strings.EqualFold(host, "localhost") || (ip != nil && ip.IsLoopback()) {
+	if a.AllowOpen || a.EnforceAPIKeys || strings.EqualFold(host, "localhost") || (ip != nil && ip.IsLoopback()) {
 		return nil
 	}
 	return fmt.Errorf("api.host %q can be reached from other machines, and requests are not asked for an API key: "+
-		"whoever reaches it could read and change every database. Set api.host to 127.0.0.1, "+
+		"whoever reaches it could read and change every database. Set api.enforce_api_keys: true, or api.host to 127.0.0.1, "+
 		"or, if something in front of it checks who asks, set api.allow_open: true", a.Host)
 }
 
@@ -156,15 +154,13 @@ type Options struct {
 	Flags      map[string]string // values by key, e.g. "api.port"; the strongest layer
 	Env        []string          // KEY=value, as os.Environ gives it
 	Default    []byte            // the file to write where none is found; empty: nothing is written
+	CreateKey  bool              // write a new admin key to api.admin_key_file if that is not there
 	Executable string            // path of the running binary, whose folder may hold plugins/; "": os.Executable
 }
 
 func Load(o Options) (*Config, error) {
 	env := environment(o.Env)
 	c := &Config{}
-	if err := c.readAdminKey(env); err != nil {
-		return nil, err
-	}
 	data, err := c.read(o, env)
 	if err != nil {
 		return nil, err
@@ -180,24 +176,10 @@ func Load(o Options) (*Config, error) {
 	if err := c.resolve(o.Executable); err != nil {
 		return nil, located(c.Path, err)
 	}
+	if err := c.readAdminKey(env, o.CreateKey); err != nil {
+		return nil, err
+	}
 	return c, nil
-}
-
-// readAdminKey takes the admin key from the environment. It has to fit a header as it is.
-func (c *Config) readAdminKey(env environ) error {
-	key := env[adminKeyVariable]
-	if key != "" && len(key) < minAdminKey {
-		return fmt.Errorf("%s is too short for a key that opens the operators' routes: set it to a random text of %d characters or more, "+
-			"as `openssl rand -hex 32` makes, or leave it unset to keep them closed", adminKeyVariable, minAdminKey)
-	}
-	for _, b := range []byte(key) {
-		if b <= ' ' || b > '~' {
-			return fmt.Errorf("%s holds a space, a line break or another character that no header carries: "+
-				"set it to a text of letters, digits and signs, as `openssl rand -hex 32` makes", adminKeyVariable)
-		}
-	}
-	c.API.AdminKey = Secret(key)
-	return nil
 }
 
 // located says which file was being used; several mistakes get a line each.

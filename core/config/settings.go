@@ -24,6 +24,8 @@ var settings = []setting{
 	text("api.host", "127.0.0.1", func(c *Config) *string { return &c.API.Host }),
 	number("api.port", 4052, 0, 65535, func(c *Config, n int) { c.API.Port = n }),
 	boolean("api.allow_open", false, func(c *Config) *bool { return &c.API.AllowOpen }),
+	boolean("api.enforce_api_keys", false, func(c *Config) *bool { return &c.API.EnforceAPIKeys }),
+	text("api.admin_key_file", "", func(c *Config) *string { return &c.API.AdminKeyFile }),
 	number("api.body_limit_mb", 64, 1, 1024, func(c *Config, n int) { c.API.BodyLimit = n << 20 }),
 	number("api.shutdown_timeout_secs", 30, 1, 3600, func(c *Config, n int) {
 		c.API.ShutdownTimeout = time.Duration(n) * time.Second

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/athena-gateway/athena/core/auth"
 	"github.com/athena-gateway/athena/core/oplog"
 	"github.com/athena-gateway/athena/core/registry"
 	"github.com/athena-gateway/athena/sdk"
@@ -16,6 +17,7 @@ import (
 // Options are what a Gateway works with.
 type Options struct {
 	Registry *registry.Registry
+	Keys     *auth.Keyring
 	// DefaultClient serves operations that name no client; "": they are refused.
 	DefaultClient string
 	Metrics       *Metrics
@@ -31,7 +33,8 @@ type Gateway struct{ options Options }
 // New makes a Gateway.
 func New(o Options) *Gateway { return &Gateway{options: o} }
 
-// Execute is the one path of every door: resolve the client, execute, hand the answer on.
+// Execute is the one path of every door: name the client, authorize, find it, execute, hand
+// the answer on.
 // ctx must outlive the Result; ending it cancels the call.
 func (g *Gateway) Execute(ctx context.Context, op *Operation) (*Result, error) {
 	op.entered = true
@@ -68,19 +71,24 @@ func (g *Gateway) Refuse(op *Operation, err error) {
 	if op.Started.IsZero() {
 		op.Started = time.Now()
 	}
-	op.Client, _ = op.Target.client(g.options.DefaultClient) // "" when none is named
+	op.Client, _ = op.target().client(g.options.DefaultClient) // "" when none is named
 	g.record(op, &outcome{client: g.registered(op.Client), err: sdk.AsError(err)}, time.Since(op.Started))
 }
 
+// resolve names the client, decides whether who asks may use it, and only then looks
+// whether there is one: its name is nobody else's business.
 func (g *Gateway) resolve(op *Operation) (client *registry.Client, err error) {
-	if op.Client, err = op.Target.client(g.options.DefaultClient); err != nil {
+	if op.Client, err = op.target().client(g.options.DefaultClient); err != nil {
+		return nil, err
+	}
+	if err := g.authorize(op); err != nil {
 		return nil, err
 	}
 	return g.options.Registry.Client(op.Client)
 }
 
 // registered is the client's name if there is such a client, else "": a caller's word must
-// not make new series and rows.
+// not make a new time series.
 func (g *Gateway) registered(name string) string {
 	if _, err := g.options.Registry.Client(name); err != nil && sdk.AsError(err).Reason == "unknown_client" {
 		return ""

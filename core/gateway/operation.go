@@ -6,17 +6,19 @@ import (
 	"context"
 	"time"
 
+	"github.com/athena-gateway/athena/core/auth"
 	"github.com/athena-gateway/athena/sdk"
 )
 
 // Operation is a call to a backend plus who asks, which client, through which door and
-// how. It serialises: it holds a principal's id, never a token.
+// how. It holds no token.
 type Operation struct {
-	Door      string // "gateway", "rest", "ws", ...
-	Name      string // fetch, insert, update, delete, query, count: for logs and metrics
-	Target    Target // how the request names its client
-	Client    string // the client's registered name, which Execute finds by Target
-	Principal string
+	Door      string          // "gateway", "rest", "ws", ...
+	Name      string          // fetch, insert, update, delete, query, count: for logs and metrics
+	Target    Target          // how the request names its client
+	Client    string          // the client's registered name, which Execute finds by Target
+	Principal *auth.Principal // who asks; nil: nobody who is known
+	Attempt   *auth.Attempt   // the request's, which learns what was decided; nil: Execute makes one
 	RequestID string
 	Trace     string // W3C traceparent
 
@@ -37,3 +39,11 @@ type Operation struct {
 // doors take the function so that their tests can stand in for it. The error is an
 // *sdk.Error. The caller must Close the Result exactly once.
 type Executor func(ctx context.Context, op *Operation) (*Result, error)
+
+// keyID is the id of the API key that asks, "" if none does.
+func (op *Operation) keyID() string {
+	if op.Principal == nil {
+		return ""
+	}
+	return op.Principal.ID
+}

@@ -42,7 +42,7 @@ func (g *Gateway) record(op *Operation, o *outcome, took time.Duration) {
 		Time: op.Started, RequestID: op.RequestID, Client: o.client, Table: tableName(op), Operation: op.Name, Door: op.Door,
 		Method: op.Method, Path: op.Path, Status: 200, Duration: took, Backend: o.backend, Reached: o.reached(), Waited: o.waited,
 		Retries: o.retries, Statements: len(op.Call.Statements), Rows: -1, Bytes: o.bytes,
-		KeyID: op.Principal, UserID: op.UserID, OrganizationID: op.OrganizationID,
+		KeyID: op.keyID(), UserID: op.UserID, OrganizationID: op.OrganizationID,
 	}
 	if len(op.Trace) == len("00-0123456789abcdef0123456789abcdef-0123456789abcdef-01") {
 		e.TraceID = op.Trace[3:35]

@@ -26,3 +26,11 @@ func (t *Target) client(fallback string) (string, error) {
 	e.Details = json.RawMessage(`{"missing_header":"X-Athena-Client"}`)
 	return "", e
 }
+
+// target is the operation's, with what its principal adds to it.
+func (op *Operation) target() *Target {
+	if op.Principal != nil {
+		op.Target.Key = op.Principal.Client
+	}
+	return &op.Target
+}

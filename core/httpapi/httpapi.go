@@ -44,10 +44,10 @@ func (a *API) Routes() []httpx.Route {
 	public := func(method, path, operation, summary string, handle httpx.Handle) httpx.Route {
 		return httpx.Route{Method: method, Path: path, Guard: httpx.Public, Operation: operation, Summary: summary, Handle: handle}
 	}
-	key := func(methods []string, path, operation, summary string, writes bool, handle handle) []httpx.Route {
+	data := func(methods []string, path, operation, summary string, writes bool, handle handle) []httpx.Route {
 		var routes []httpx.Route
 		for _, method := range methods {
-			routes = append(routes, httpx.Route{Method: method, Path: path, Guard: httpx.Key, Operation: operation, Summary: summary, Writes: writes,
+			routes = append(routes, httpx.Route{Method: method, Path: path, Guard: httpx.Data, Operation: operation, Summary: summary, Writes: writes,
 				Handle:  func(r *httpx.Request) (*httpx.Response, error) { return a.operate(r, operation, writes, handle) },
 				Refused: func(r *httpx.Request, e *sdk.Error) { a.refuse(a.newRequest(r, operation, writes), e) }})
 		}
@@ -61,16 +61,16 @@ func (a *API) Routes() []httpx.Route {
 		public("GET", "/router/registry", "registry", "All routes", a.registry),
 	}
 	for _, more := range [][]httpx.Route{
-		key([]string{"POST"}, "/gateway/fetch", "fetch", "Fetch rows", false, a.fetch),
-		key([]string{"POST"}, "/gateway/data", "fetch", "Fetch rows", false, a.fetch),
-		key([]string{"GET"}, "/data", "fetch", "Fetch rows by query parameters", false, a.data),
-		key([]string{"PUT", "POST"}, "/gateway/insert", "insert", "Insert or upsert rows", true, a.insert),
-		key([]string{"POST", "PATCH"}, "/gateway/update", "update", "Update rows", true, a.update),
-		key([]string{"DELETE", "POST"}, "/gateway/delete", "delete", "Delete rows", true, a.delete),
-		key([]string{"POST"}, "/gateway/query", "query", "Execute SQL", true, a.query),
-		key([]string{"POST"}, "/gateway/sql", "sql", "Execute SQL on the client that db_name names", true, a.sql),
-		key([]string{"POST"}, "/query/sql", "sql", "Execute SQL on the client that db_name names", true, a.sql),
-		key([]string{"POST"}, "/query/count", "count", "Count the rows of a table or of a query", false, a.count),
+		data([]string{"POST"}, "/gateway/fetch", "fetch", "Fetch rows", false, a.fetch),
+		data([]string{"POST"}, "/gateway/data", "fetch", "Fetch rows", false, a.fetch),
+		data([]string{"GET"}, "/data", "fetch", "Fetch rows by query parameters", false, a.data),
+		data([]string{"PUT", "POST"}, "/gateway/insert", "insert", "Insert or upsert rows", true, a.insert),
+		data([]string{"POST", "PATCH"}, "/gateway/update", "update", "Update rows", true, a.update),
+		data([]string{"DELETE", "POST"}, "/gateway/delete", "delete", "Delete rows", true, a.delete),
+		data([]string{"POST"}, "/gateway/query", "query", "Execute SQL", true, a.query),
+		data([]string{"POST"}, "/gateway/sql", "sql", "Execute SQL on the client that db_name names", true, a.sql),
+		data([]string{"POST"}, "/query/sql", "sql", "Execute SQL on the client that db_name names", true, a.sql),
+		data([]string{"POST"}, "/query/count", "count", "Count the rows of a table or of a query", false, a.count),
 	} {
 		routes = append(routes, more...)
 	}

@@ -250,7 +250,7 @@ func TestRefusals(t *testing.T) {
 		{call(t, "POST", url+"/x", strings.Repeat("x", 40<<20)), 413, "body_too_large"},
 		{call(t, "POST", url+"/x", "", "X-Long", strings.Repeat("x", 20<<10)), 431, "headers_too_large"},
 		{call(t, "GET", url+"/admin", ""), 403, "admin_disabled"},
-		{call(t, "GET", url+"/right", ""), 403, "right_required"},
+		{call(t, "GET", url+"/right", ""), 401, "api_key_required"},
 		{call(t, "POST", url+"/x", "x", "Content-Encoding", "gzip"), 400, "unsupported_content_encoding"},
 	} {
 		if got := code(c.a); c.a.status != c.status || got != c.code {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
+
+	"github.com/athena-gateway/athena/core/auth"
 )
 
 // Request is an HTTP request as a handler sees it. Body belongs to the request and may
@@ -19,6 +21,9 @@ import (
 type Request struct {
 	Body []byte
 	ID   string // x-request-id: the caller's, or made here; trace_id of an error
+
+	Principal *auth.Principal // who asks; nil: nobody who is known
+	Attempt   auth.Attempt    // the same with what was decided, for gateway.Operation
 
 	ctx     context.Context
 	cancel  context.CancelCauseFunc

@@ -18,10 +18,12 @@ type Guard struct{ kind, right string }
 var (
 	Public = Guard{kind: "public"} // anybody
 	Key    = Guard{kind: "key"}    // whoever has an API key, once keys are enforced
+	Data   = Guard{kind: "data"}   // whom gateway.Execute lets use the client that the request means
 	Admin  = Guard{kind: "admin"}  // operators, who have the admin key; its answers are not to be stored
 )
 
-// Right is the guard of routes that need an API key with the named right.
+// Right is the guard of routes that need an API key with the named right, also while keys are
+// not enforced.
 func Right(name string) Guard { return Guard{kind: "right", right: name} }
 
 // Name is the right's name, or "" for the other guards.
@@ -90,7 +92,7 @@ func checkRoutes(routes []Route) error {
 		name := r.Method + " " + r.Path
 		switch {
 		case r.Guard == Guard{} || r.Guard.kind == "right" && r.Guard.right == "":
-			return fmt.Errorf("route %s has no guard: choose httpx.Public, Key, Admin or Right", name)
+			return fmt.Errorf("route %s has no guard: choose httpx.Public, Key, Data, Admin or Right", name)
 		case r.Handle == nil:
 			return fmt.Errorf("route %s has no handler", name)
 		case !strings.HasPrefix(r.Path, "/"):

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 
+	"github.com/athena-gateway/athena/core/auth"
 	"github.com/athena-gateway/athena/sdk"
 )
 
@@ -24,11 +25,9 @@ type Options struct {
 	Logger   hclog.Logger         // nil: none
 	Registry *prometheus.Registry // nil: metrics are kept but not shown
 
-	// AdminKey opens the Admin routes to requests that carry it; "": they are closed.
-	AdminKey string
-	// Authorize decides on routes with the guards Key and Right; its error is the answer.
-	// Nil, while there are no API keys: Key routes are open, those with a Right closed.
-	Authorize func(*Request, Guard) error
+	// Keys know who may ask. Nil: there are none, so the Admin routes and those with a Right
+	// are closed, and the others open.
+	Keys *auth.Keyring
 
 	BodyLimit     int           // bytes of a request body [64 MiB - 1 MiB]
 	HeaderTimeout time.Duration // for a request's head, and for a small body [10s]
@@ -56,8 +55,6 @@ type Server struct {
 	other   *routeMetrics // requests that match no route
 	watcher watcher
 	conns   connSet
-
-	adminGuard *adminGuard
 
 	listener atomic.Pointer[listener]
 	draining atomic.Bool
@@ -87,8 +84,10 @@ func New(o Options) (*Server, error) {
 	defaultTo(&o.HeaderTimeout, 10*time.Second)
 	defaultTo(&o.IdleTimeout, 120*time.Second)
 	defaultTo(&o.WriteTimeout, 30*time.Second)
-	s := &Server{options: o, log: o.Logger, metrics: newMetrics(o.Registry), adminGuard: newAdminGuard(o.AdminKey, o.Registry), quit: make(chan struct{})}
-	s.options.AdminKey = "" // the guard has what is needed of it
+	if o.Keys == nil {
+		o.Keys = auth.New(auth.Options{})
+	}
+	s := &Server{options: o, log: o.Logger, metrics: newMetrics(o.Registry), quit: make(chan struct{})}
 	s.other = s.metrics.route("unmatched", "any")
 	s.app = fiber.New(fiber.Config{
 		DisableStartupMessage:        true,
@@ -249,6 +248,7 @@ func (s *Server) answer(r *Request) (err error) {
 			}
 		}
 	}()
+	defer s.options.Keys.Record(&r.Attempt)
 	if err := s.admit(r); err != nil {
 		if r.route.Refused != nil {
 			r.route.Refused(r, sdk.AsError(err))
@@ -271,51 +271,7 @@ func (s *Server) admit(r *Request) error {
 	if encoding := r.fctx.Request.Header.Peek("Content-Encoding"); len(encoding) > 0 && string(encoding) != "identity" {
 		return sdk.E(sdk.Invalid, "unsupported_content_encoding", "the request body is compressed").WithHint("send it as it is")
 	}
-	if r.route.Guard == Public {
-		return nil
-	}
-	return s.authorize(r)
-}
-
-func (s *Server) authorize(r *Request) error {
-	if r.route.Guard == Admin {
-		return s.admin(r)
-	}
-	if s.options.Authorize != nil {
-		return s.options.Authorize(r, r.route.Guard)
-	}
-	if r.route.Guard == Key {
-		return s.sameOrigin(r)
-	}
-	return sdk.E(sdk.Forbidden, "right_required", fmt.Sprintf("this route needs an API key with the right %q, and this gateway has no API keys", r.route.Guard.Name()))
-}
-
-// sameOrigin protects routes that ask for no key from web pages: a browser on this machine
-// can reach what listens on the loopback, for whatever page it shows. A page of another
-// site gives itself away by its Origin, one that had its own name point here by its Host.
-func (s *Server) sameOrigin(r *Request) error {
-	if s.options.AnyOrigin {
-		return nil
-	}
-	const hint = "call from a program or from a page of the gateway itself, or set api.allow_open: true if something in front of the gateway checks who asks"
-	host := string(r.fctx.Host())
-	if site := r.Header("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {
-		return sdk.E(sdk.Forbidden, "cross_site_request", "web pages of other sites may not use this gateway").WithHint(hint)
-	}
-	if origin := r.Header("Origin"); origin != "" {
-		if _, from, _ := strings.Cut(origin, "://"); !strings.EqualFold(from, host) {
-			return sdk.E(sdk.Forbidden, "cross_site_request", "web pages of other sites may not use this gateway").WithHint(hint)
-		}
-	}
-	name := host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		name = h
-	}
-	name = strings.Trim(name, "[]")
-	if ip := net.ParseIP(name); ip != nil || strings.EqualFold(name, "localhost") || name == "" || r.HostLabel() != "" {
-		return nil
-	}
-	return sdk.E(sdk.Forbidden, "host_not_allowed", "the gateway is asked for by a host name that is not its own").WithHint(hint)
+	return s.guard(r)
 }
 
 // end closes the books of a request, once.

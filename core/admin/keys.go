@@ -1,0 +1,235 @@
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/athena-gateway/athena/core/auth"
+	"github.com/athena-gateway/athena/core/httpx"
+	"github.com/athena-gateway/athena/core/ledger"
+)
+
+// What a body has to say of a key.
+const (
+	wantName        = "want a text of 1 to 100 characters"
+	wantDescription = "want a text of at most 1000 characters, or null"
+	wantClient      = "want a client's name, 1 to 128 letters, digits, dots, dashes and underscores, or null for any"
+	wantExpiry      = "want a time to come in RFC 3339, such as 2030-01-31T12:00:00Z, or null for never"
+	wantRights      = "want a list of at most 200 names of rights"
+	wantSwitch      = "want true or false"
+)
+
+var clientName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,128}$`)
+
+func isClient(name string) bool { return clientName.MatchString(name) }
+
+// keyBody is what a request says of a key.
+type keyBody struct {
+	name, description, client field[string]
+	expires                   field[time.Time]
+	active                    field[bool]
+	rights                    field[[]string]
+}
+
+// read reads the body. A key that limits who may use it by addresses or a number of requests,
+// as the original server knows them, is refused: one without these limits is another key.
+func (b *keyBody) read(r *httpx.Request, create bool) error {
+	name := b.name.optional(wantName, textOf(1, 100))
+	if create {
+		name = b.name.required(wantName, textOf(1, 100))
+	}
+	known := members{
+		"name":        name,
+		"description": b.description.nullable(wantDescription, textOf(0, 1000)),
+		"client_name": b.client.nullable(wantClient, isClient),
+		"expires_at":  b.expires.nullable(wantExpiry, func(t time.Time) bool { return t.After(time.Now()) && t.Year() <= 9999 }),
+		"is_active":   b.active.optional(wantSwitch, nil),
+		"rights": b.rights.optional(wantRights, func(names []string) bool {
+			for _, name := range names {
+				if !textOf(1, 100)(name) {
+					return false
+				}
+			}
+			return len(names) <= 200
+		}),
+	}
+	for _, name := range []string{"virgin_mode", "virgin_until_n_requests", "max_whitelist_ips", "ip_whitelist", "ip_blacklist"} {
+		known[name] = notSupported
+	}
+	return readClientBody(r.Body, known)
+}
+
+// notSupported refuses a member that asks for something which is not there.
+func notSupported(raw json.RawMessage) error {
+	switch string(raw) {
+	case "", "null", "false", "0", "[]":
+		return nil
+	}
+	return errors.New("not supported: leave it out")
+}
+
+func (a *API) listKeys(r *httpx.Request) (*httpx.Response, error) {
+	p, err := readPage(r)
+	if err != nil {
+		return nil, err
+	}
+	list, total, err := a.keys.Keys(r.Context(), p.limit, p.offset)
+	if err != nil {
+		return nil, err
+	}
+	return p.answer("API key", "api_keys", list, total)
+}
+
+func (a *API) getKey(r *httpx.Request) (*httpx.Response, error) {
+	record, err := a.keys.Key(r.Context(), r.Param("id"))
+	if err != nil {
+		return nil, err
+	}
+	return success(200, fmt.Sprintf("API key %s", record.Name), map[string]any{"record": record})
+}
+
+func (a *API) createKey(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
+	var b keyBody
+	if err := b.read(r, true); err != nil {
+		return nil, err
+	}
+	text, record, err := a.keys.CreateKey(r.Context(), audit, auth.Spec{Name: b.name.or(""), Description: b.description.value, Client: b.client.value,
+		Expires: b.expires.value, Active: b.active.or(true), Rights: b.rights.or(nil)})
+	if err != nil {
+		return nil, err
+	}
+	return success(201, "API key created; it cannot be shown again", map[string]any{"api_key": text, "record": record})
+}
+
+func (a *API) updateKey(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
+	var b keyBody
+	if err := b.read(r, false); err != nil {
+		return nil, err
+	}
+	record, err := a.keys.UpdateKey(r.Context(), audit, r.Param("id"), func(s *auth.Spec) {
+		s.Name, s.Active, s.Rights = b.name.or(s.Name), b.active.or(s.Active), b.rights.or(s.Rights)
+		if b.description.sent {
+			s.Description = b.description.value
+		}
+		if b.client.sent {
+			s.Client = b.client.value
+		}
+		if b.expires.sent {
+			s.Expires = b.expires.value
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return success(200, "API key changed", map[string]any{"record": record})
+}
+
+func (a *API) deleteKey(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
+	if err := noBody(r); err != nil {
+		return nil, err
+	}
+	id := r.Param("id")
+	if err := a.keys.DeleteKey(r.Context(), audit, id); err != nil {
+		return nil, err
+	}
+	return success(200, "API key revoked", map[string]any{"id": id})
+}
+
+func (a *API) getKeyConfig(r *httpx.Request) (*httpx.Response, error) {
+	settings, err := a.keys.Settings(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	return a.keyConfig(settings, "")
+}
+
+// keyConfig answers with where keys are asked for; done is what has been changed.
+func (a *API) keyConfig(s auth.Settings, done string) (*httpx.Response, error) {
+	message := "API keys are not asked for"
+	switch {
+	case a.keys.Forced():
+		message = "API keys are asked for everywhere: api.enforce_api_keys is set, whatever is set here"
+	case s.Global.Enforce:
+		message = "API keys are asked for"
+	}
+	return success(200, done+message, map[string]any{"global": s.Global, "clients": s.Clients, "forced": a.keys.Forced()})
+}
+
+// readSwitch reads {"enforce_api_keys": true}.
+func readSwitch(r *httpx.Request) (on bool, err error) {
+	var enforce field[bool]
+	err = readClientBody(r.Body, members{"enforce_api_keys": enforce.required(wantSwitch, nil)})
+	return enforce.or(false), err
+}
+
+func (a *API) setKeyConfig(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
+	on, err := readSwitch(r)
+	if err != nil {
+		return nil, err
+	}
+	settings, err := a.keys.Enforce(r.Context(), audit, on)
+	if err != nil {
+		return nil, err
+	}
+	return a.keyConfig(settings, "done: ")
+}
+
+func (a *API) listKeyClients(r *httpx.Request) (*httpx.Response, error) {
+	p, err := readPage(r)
+	if err != nil {
+		return nil, err
+	}
+	settings, err := a.keys.Settings(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	all := settings.Clients
+	from := min(p.offset, len(all))
+	return p.answer("client setting", "clients", all[from:min(from+p.limit, len(all))], int64(len(all)))
+}
+
+func (a *API) setKeyClient(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
+	client, err := clientParam(r)
+	if err != nil {
+		return nil, err
+	}
+	on, err := readSwitch(r)
+	if err != nil {
+		return nil, err
+	}
+	own, err := a.keys.EnforceClient(r.Context(), audit, client, on)
+	if err != nil {
+		return nil, err
+	}
+	message := fmt.Sprintf("client %s asks for no API key", client)
+	if own.Enforce {
+		message = fmt.Sprintf("client %s asks for an API key", client)
+	}
+	return success(200, message, map[string]any{"client": own})
+}
+
+func (a *API) deleteKeyClient(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
+	client, err := clientParam(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := noBody(r); err != nil {
+		return nil, err
+	}
+	if err := a.keys.UnenforceClient(r.Context(), audit, client); err != nil {
+		return nil, err
+	}
+	return success(200, fmt.Sprintf("the global setting decides about client %s", client), map[string]any{"client_name": client})
+}
+
+// clientParam is the client that the path names.
+func clientParam(r *httpx.Request) (string, error) {
+	name := unescaped(r.Param("client_name"))
+	if !isClient(name) {
+		return "", invalidFields("invalid_path", "the path has mistakes", map[string]string{"client_name": "want a client's name"})
+	}
+	return name, nil
+}

@@ -1,0 +1,82 @@
+package admin
+
+import (
+	"github.com/athena-gateway/athena/core/auth"
+	"github.com/athena-gateway/athena/core/httpx"
+	"github.com/athena-gateway/athena/core/ledger"
+)
+
+const wantRight = "want a name such as reports.read: 1 to 100 letters, digits, points, - and _"
+
+func isRight(name string) bool {
+	for _, c := range name {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return name != "" && len(name) <= 100
+}
+
+func (a *API) listRights(r *httpx.Request) (*httpx.Response, error) {
+	p, err := readPage(r)
+	if err != nil {
+		return nil, err
+	}
+	list, total, err := a.keys.RightRecords(r.Context(), p.limit, p.offset)
+	if err != nil {
+		return nil, err
+	}
+	return p.answer("right", "rights", list, total)
+}
+
+func (a *API) createRight(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
+	var name, description field[string]
+	if err := readClientBody(r.Body, members{
+		"name":        name.required(wantRight, isRight),
+		"description": description.nullable(wantDescription, textOf(0, 1000)),
+	}); err != nil {
+		return nil, err
+	}
+	right, err := a.keys.CreateRight(r.Context(), audit, name.or(""), description.value)
+	if err != nil {
+		return nil, err
+	}
+	return success(201, "right created", map[string]any{"right": right})
+}
+
+func (a *API) updateRight(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
+	var name, description field[string]
+	if err := readClientBody(r.Body, members{
+		"name":        name.optional(wantRight, isRight),
+		"description": description.nullable(wantDescription, textOf(0, 1000)),
+	}); err != nil {
+		return nil, err
+	}
+	right, err := a.keys.UpdateRight(r.Context(), audit, r.Param("id"), func(right *auth.RightRecord) {
+		right.Name = name.or(right.Name)
+		if description.sent {
+			right.Description = description.value
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return success(200, "right changed", map[string]any{"right": right})
+}
+
+func (a *API) deleteRight(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
+	if err := noBody(r); err != nil {
+		return nil, err
+	}
+	id := r.Param("id")
+	if err := a.keys.DeleteRight(r.Context(), audit, id); err != nil {
+		return nil, err
+	}
+	return success(200, "right deleted", map[string]any{"id": id})
+}
+
+// rightsCatalog lists the rights that the gateway itself asks for.
+func (a *API) rightsCatalog(*httpx.Request) (*httpx.Response, error) {
+	list := auth.Catalogue()
+	return success(200, count(len(list), "right"), map[string]any{"rights": list})
+}

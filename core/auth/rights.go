@@ -1,0 +1,168 @@
+package auth
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/athena-gateway/athena/core/ledger"
+	"github.com/athena-gateway/athena/sdk"
+)
+
+// The rights that the gateway asks for.
+const (
+	Fetch  = "gateway.fetch.execute"
+	Insert = "gateway.insert.execute"
+	Update = "gateway.update.execute"
+	Delete = "gateway.delete.execute"
+	Query  = "gateway.query.execute"
+	RPC    = "gateway.rpc.execute"
+)
+
+// Right is a right by name.
+type Right struct {
+	Name        string `json:"name"`
+	Description string `json:"description"`
+}
+
+// Catalogue are the rights that the gateway asks for, which every ledger has.
+func Catalogue() []Right { return slices.Clone(catalogue) }
+
+var catalogue = []Right{
+	{Fetch, "Read rows of tables and views, and count them"},
+	{Insert, "Insert rows; an upsert that changes rows needs gateway.update.execute too"},
+	{Update, "Change rows"},
+	{Delete, "Delete rows"},
+	{Query, "Execute SQL text, which may do whatever the database's user may"},
+	{RPC, "Call functions of the database"},
+}
+
+func isBuiltIn(name string) bool {
+	return slices.ContainsFunc(catalogue, func(r Right) bool { return r.Name == name })
+}
+
+// RightRecord is a right as operators see it.
+type RightRecord struct {
+	ID          string    `json:"id"`
+	Name        string    `json:"name"`
+	Description *string   `json:"description"`
+	Created     time.Time `json:"created_at"`
+	Updated     time.Time `json:"updated_at"`
+}
+
+// RightRecords lists rights by name, from offset on.
+func (k *Keyring) RightRecords(ctx context.Context, limit, offset int) (list []RightRecord, total int64, err error) {
+	err = k.ledger.Read(ctx, func(ctx context.Context, c *sql.Conn) error {
+		if err := c.QueryRowContext(ctx, "SELECT count(*) FROM api_key_rights").Scan(&total); err != nil {
+			return err
+		}
+		list, err = rightRecords(ctx, c, "ORDER BY name LIMIT $1 OFFSET $2", limit, offset)
+		return err
+	})
+	return list, total, err
+}
+
+func rightRecords(ctx context.Context, c *sql.Conn, where string, args ...any) ([]RightRecord, error) {
+	list := []RightRecord{}
+	err := each(ctx, c, func(scan func(...any) error) error {
+		var r RightRecord
+		err := scan(&r.ID, &r.Name, &r.Description, &r.Created, &r.Updated)
+		r.Created, r.Updated = r.Created.UTC(), r.Updated.UTC()
+		list = append(list, r)
+		return err
+	}, "SELECT id, name, description, created_at, updated_at FROM api_key_rights "+where, args...)
+	return list, err
+}
+
+func oneRight(ctx context.Context, c *sql.Conn, id string) (RightRecord, error) {
+	unknown := sdk.E(sdk.NotFound, "unknown_right", "there is no right of this id").WithHint("GET /admin/api-key-rights lists them")
+	if !isID(id) {
+		return RightRecord{}, unknown
+	}
+	list, err := rightRecords(ctx, c, "WHERE id = $1", id)
+	if err == nil && len(list) == 0 {
+		return RightRecord{}, unknown
+	}
+	if err != nil {
+		return RightRecord{}, err
+	}
+	return list[0], nil
+}
+
+// CreateRight adds a right.
+func (k *Keyring) CreateRight(ctx context.Context, audit *ledger.Audit, name string, description *string) (r RightRecord, err error) {
+	id := newID()
+	err = k.ledger.Change(ctx, ledger.Keys, audit, func(ctx context.Context, c *sql.Conn) error {
+		if _, err := c.ExecContext(ctx, "INSERT INTO api_key_rights (id, name, description, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)",
+			id, name, description, k.now().UTC()); err != nil {
+			return rightExists(err, name)
+		}
+		r, err = oneRight(ctx, c, id)
+		audit.Target, audit.After = "api_key_rights/"+id, picture(r)
+		return err
+	})
+	return r, err
+}
+
+// UpdateRight changes what edit changes of a right's name and description; keys keep it.
+func (k *Keyring) UpdateRight(ctx context.Context, audit *ledger.Audit, id string, edit func(*RightRecord)) (r RightRecord, err error) {
+	err = k.ledger.Change(ctx, ledger.Keys, audit, func(ctx context.Context, c *sql.Conn) error {
+		before, err := oneRight(ctx, c, id)
+		if err != nil {
+			return err
+		}
+		wanted := before
+		edit(&wanted)
+		if wanted.Name != before.Name && isBuiltIn(before.Name) {
+			return builtIn(before.Name)
+		}
+		if _, err := c.ExecContext(ctx, "UPDATE api_key_rights SET name = $1, description = $2, updated_at = $3 WHERE id = $4",
+			wanted.Name, wanted.Description, k.now().UTC(), id); err != nil {
+			return rightExists(err, wanted.Name)
+		}
+		r, err = oneRight(ctx, c, id)
+		audit.Target, audit.Before, audit.After = "api_key_rights/"+id, picture(before), picture(r)
+		return err
+	})
+	return r, err
+}
+
+// DeleteRight removes a right that no key has.
+func (k *Keyring) DeleteRight(ctx context.Context, audit *ledger.Audit, id string) error {
+	return k.ledger.Change(ctx, ledger.Keys, audit, func(ctx context.Context, c *sql.Conn) error {
+		before, err := oneRight(ctx, c, id)
+		if err != nil {
+			return err
+		}
+		if isBuiltIn(before.Name) {
+			return builtIn(before.Name)
+		}
+		var keys int
+		if err := c.QueryRowContext(ctx, `SELECT count(*) FROM api_key_right_grants g JOIN api_keys k ON k.id = g.api_key_id
+			WHERE g.right_id = $1 AND k.deleted_at IS NULL`, id).Scan(&keys); err != nil {
+			return err
+		}
+		if keys > 0 {
+			return sdk.E(sdk.Conflict, "right_in_use", fmt.Sprintf("%d API keys have the right %q", keys, before.Name)).
+				WithHint("take it from them first: PATCH /admin/api-keys/{id} with other rights")
+		}
+		audit.Target, audit.Before = "api_key_rights/"+id, picture(before)
+		_, err = c.ExecContext(ctx, "DELETE FROM api_key_rights WHERE id = $1", id)
+		return err
+	})
+}
+
+func rightExists(err error, name string) error {
+	if e := ledger.Classify(err); e.Reason == "already_exists" {
+		return sdk.E(sdk.Conflict, "right_exists", fmt.Sprintf("there is a right named %q already", name)).
+			WithHint("GET /admin/api-key-rights lists them")
+	}
+	return err
+}
+
+func builtIn(name string) error {
+	return sdk.E(sdk.Conflict, "right_is_built_in", fmt.Sprintf("the gateway itself asks for the right %q", name)).
+		WithHint("it can be described anew, but neither renamed nor deleted")
+}

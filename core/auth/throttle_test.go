@@ -1,0 +1,139 @@
+package auth
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/athena-gateway/athena/sdk"
+)
+
+const adminKey = "0123456789abcdef"
+
+// operate asks for an operators' route.
+func operate(k *Keyring, from netip.Addr, credential string) error {
+	return k.Admin(&Attempt{Remote: from}, [][]byte{[]byte(credential)})
+}
+
+// TestThrottle: ten wrong keys in a minute make an address wait, ever longer; while it waits
+// it learns nothing, and attempts meanwhile do not prolong it.
+func TestThrottle(t *testing.T) {
+	c := newClock()
+	k := keyring(t, Options{AdminKey: adminKey, Now: c.Now})
+	expect := func(from, credential, want string, wait time.Duration) {
+		t.Helper()
+		err := operate(k, netip.MustParseAddr(from), credential)
+		if code(err) != want {
+			t.Fatalf("%s from %s: %v, want %q", credential, from, err, want)
+		}
+		if e := sdk.AsError(err); e != nil && (e.RetryAfter != wait || want == TooManyAttempts && e.Kind != sdk.RateLimited) {
+			t.Fatalf("%s from %s: kind %s, wait %s, want %s", credential, from, e.Kind, e.RetryAfter, wait)
+		}
+	}
+	const there, neighbour = "198.51.100.1", "198.51.100.2"
+	for range freeFailures - 1 {
+		expect(there, "wrong", InvalidAdminKey, 0)
+	}
+	c.forward(window)
+	for range freeFailures {
+		expect(there, "wrong", InvalidAdminKey, 0)
+	}
+	for range 100 {
+		expect(there, "wrong", TooManyAttempts, firstPause)
+	}
+	expect(there, adminKey, TooManyAttempts, firstPause) // it is not even told that it is right
+	expect(neighbour, "wrong", InvalidAdminKey, 0)
+	expect(neighbour, adminKey, "", 0)
+	for pause := firstPause; pause < 2*longestPause; pause *= 2 {
+		wait := min(pause, longestPause)
+		expect(there, "wrong", TooManyAttempts, wait)
+		c.forward(wait - time.Millisecond)
+		expect(there, "wrong", TooManyAttempts, time.Millisecond)
+		c.forward(time.Millisecond)
+		expect(there, "wrong", InvalidAdminKey, 0)
+	}
+	c.forward(longestPause)
+	expect(there, adminKey, "", 0)
+	expect(there, "wrong", InvalidAdminKey, 0)
+	expect(there, "wrong", TooManyAttempts, longestPause)
+	expect(there, adminKey, "", 0) // it has come from there not long ago
+	c.forward(familiarFor)
+	expect(there, "wrong", InvalidAdminKey, 0) // all is forgotten
+	for range freeFailures - 1 {
+		expect(there, "wrong", InvalidAdminKey, 0)
+	}
+	expect(there, adminKey, TooManyAttempts, firstPause)
+}
+
+// TestThrottleOfKeys: a right API key gets through whatever its neighbours do, and a text that
+// is no key counts where one is asked for.
+func TestThrottleOfKeys(t *testing.T) {
+	c := newClock()
+	k := keyring(t, Options{AdminKey: adminKey, Now: c.Now})
+	m := mint()
+	good := &key{Principal: Principal{ID: "1", PublicID: m.public}, salt: m.salt, active: true}
+	_, secret, _ := parse([]byte(m.text))
+	good.hash = digest(m.salt, secret)
+	k.state.Store(&state{keys: map[string]*key{m.public: good}, clients: map[string]bool{"strict": true}, anywhere: true})
+	use := func(credential, client string) string {
+		a, err := ask(k, here, credential)
+		if err == nil {
+			err = k.Use(a, client)
+		}
+		return code(err)
+	}
+	for range 50 {
+		if got := use("dummy", "loose"); got != "" {
+			t.Fatal(got)
+		}
+	}
+	for i := range freeFailures {
+		credential := "dummy"
+		if i%2 == 1 {
+			credential = mint().text
+		}
+		if got := use(credential, "strict"); got != InvalidKey {
+			t.Fatal(got)
+		}
+	}
+	for _, credential := range []string{"dummy", mint().text, adminKey} {
+		if got := use(credential, "strict"); got != TooManyAttempts {
+			t.Errorf("%s: %s", credential, got)
+		}
+	}
+	for _, credential := range []string{m.text, m.text} {
+		if got := use(credential, "strict"); got != "" {
+			t.Error(got)
+		}
+	}
+	if got := use("dummy", "loose"); got != "" {
+		t.Error(got)
+	}
+	c.forward(firstPause)
+	if got := use(adminKey, "strict"); got != "" {
+		t.Error(got)
+	}
+}
+
+// TestThrottleBound: however many addresses there are, few are kept, and a network of IPv6 is
+// one.
+func TestThrottleBound(t *testing.T) {
+	th := throttle{now: newClock().Now}
+	for i := range 3 * mostAddresses {
+		th.failed(netip.AddrFrom4([4]byte{byte(i >> 16), byte(i >> 8), byte(i), 1}))
+	}
+	if len(th.seen) != mostAddresses {
+		t.Errorf("%d addresses are kept", len(th.seen))
+	}
+	for i := range freeFailures {
+		th.failed(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 15: byte(i)}))
+	}
+	for address, waits := range map[string]bool{"2001:db8::ff%eth0": true, "2001:db8:0:1::1": false, "::ffff:192.0.2.1": false} {
+		if wait, _ := th.wait(netip.MustParseAddr(address)); (wait > 0) != waits {
+			t.Errorf("%s waits %s", address, wait)
+		}
+	}
+	if wait, familiar := th.wait(netip.Addr{}); wait != 0 || familiar {
+		t.Error("an unknown address waits")
+	}
+}
