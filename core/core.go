@@ -18,11 +18,13 @@ import (
 	"github.com/athena-gateway/athena/core/admin"
 	"github.com/athena-gateway/athena/core/config"
 	"github.com/athena-gateway/athena/core/gateway"
+	"github.com/athena-gateway/athena/core/health"
 	"github.com/athena-gateway/athena/core/httpapi"
 	"github.com/athena-gateway/athena/core/httpx"
 	"github.com/athena-gateway/athena/core/ledger"
 	"github.com/athena-gateway/athena/core/notice"
 	"github.com/athena-gateway/athena/core/pluginhost"
+	"github.com/athena-gateway/athena/core/provision"
 	"github.com/athena-gateway/athena/core/registry"
 	"github.com/athena-gateway/athena/core/resilience"
 )
@@ -45,6 +47,8 @@ type Gateway struct {
 	routes   []httpx.Route
 	server   *httpx.Server
 	listener net.Listener
+	serving  atomic.Bool // Serve runs
+	closing  atomic.Bool // Close has begun
 }
 
 // Open starts everything but the listener. Clients that cannot be opened do not fail it.
@@ -76,16 +80,31 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 	g.metrics.MustRegister(&stateCollector{g}, &pluginCollector{found: g.host.Metrics, log: o.Logger.Named("metrics")})
 	api := httpapi.New(httpapi.Options{
 		Execute: gateway.New(g.registry, c.Gateway.DefaultClient, metrics).Execute,
-		Version: o.Version,
-		Started: time.Now(),
 		Metrics: g.metrics,
-		Clients: g.clients,
-		Plugins: g.plugins,
-		Probe:   g.probe,
 		Listed:  func() []httpx.Route { return g.routes },
 	})
+	about := health.New(health.Options{
+		Version:     o.Version,
+		Started:     time.Now(),
+		Routes:      func() []httpx.Route { return g.routes },
+		Clients:     g.clients,
+		Plugins:     g.plugins,
+		Ledger:      g.ledgerState,
+		Obstacles:   g.obstacles,
+		Ping:        g.ping,
+		PingTimeout: c.API.HealthTimeout,
+	})
 	operators := admin.New(admin.Options{Host: g.host, Logger: o.Logger.Named("admin")})
-	g.routes = slices.Concat(api.Routes(), operators.Routes())
+	provisioning, err := provision.New(provision.Options{
+		Ledger:       g.ledger,
+		Logger:       o.Logger.Named("provision"),
+		AllowedHosts: c.Provision.AllowedHosts,
+		Client:       g.postgresURI,
+	})
+	if err != nil {
+		return nil, errors.Join(err, g.Close(ctx))
+	}
+	g.routes = slices.Concat(about.Routes(), api.Routes(), operators.Routes(), provisioning.Routes())
 	g.server, err = httpx.New(httpx.Options{
 		Routes:    g.routes,
 		AdminKey:  string(c.API.AdminKey),
@@ -160,11 +179,23 @@ func (g *Gateway) Listen() (net.Addr, error) {
 }
 
 // Serve answers requests until Close.
-func (g *Gateway) Serve() error { return g.server.Serve(g.listener) }
+func (g *Gateway) Serve() error {
+	g.serving.Store(true)
+	defer g.serving.Store(false)
+	return g.server.Serve(g.listener)
+}
 
-// Close lets accepted requests end, at most until ctx does, ends every plugin and writes the
-// ledger's logs to their end.
+// Close says at /ready that the gateway is not to be asked any more, serves on for the
+// configured delay, so that load balancers notice, lets accepted requests end, at most
+// until ctx does, ends every plugin and writes the ledger's logs to their end.
 func (g *Gateway) Close(ctx context.Context) error {
+	g.closing.Store(true)
+	if g.serving.Load() {
+		select {
+		case <-time.After(g.config.API.ShutdownDelay):
+		case <-ctx.Done():
+		}
+	}
 	var errs []error
 	if g.server != nil {
 		errs = append(errs, g.server.Shutdown(ctx))

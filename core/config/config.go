@@ -32,13 +32,14 @@ const (
 
 // Config is the whole configuration, checked.
 type Config struct {
-	API     API
-	Plugins Plugins
-	Ledger  Ledger
-	Redis   Redis
-	Clients []Client // from clients and postgres_clients, sorted by name
-	Gateway Gateway
-	Log     Log
+	API       API
+	Plugins   Plugins
+	Ledger    Ledger
+	Redis     Redis
+	Provision Provision
+	Clients   []Client // from clients and postgres_clients, sorted by name
+	Gateway   Gateway
+	Log       Log
 
 	Path     string   // absolute path of the file that was read
 	Dir      string   // its folder, where relative paths start
@@ -53,7 +54,9 @@ type API struct {
 	Port            int           // 0 lets the system choose
 	AllowOpen       bool          // listen beyond loopback although no API key is asked for
 	BodyLimit       int           // bytes of a request body
-	ShutdownTimeout time.Duration // how long requests may take to end after SIGTERM
+	ShutdownDelay   time.Duration // how long the gateway serves on after SIGTERM while /ready says no
+	ShutdownTimeout time.Duration // how long requests may take to end thereafter
+	HealthTimeout   time.Duration // how long GET /health/cluster waits for databases
 	AdminKey        Secret        `json:"-"` // opens the operators' routes; "": they are closed
 }
 
@@ -83,6 +86,11 @@ type Ledger struct {
 // Redis carries notices between the gateways of one ledger.
 type Redis struct {
 	URL Secret `json:"-"` // redis:// or rediss://; "": none
+}
+
+// Provision says where schemas may be applied.
+type Provision struct {
+	AllowedHosts []string // that a caller's URI may name: names, addresses, ranges of addresses, folders of sockets
 }
 
 // Client is a named database.

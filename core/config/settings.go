@@ -25,8 +25,14 @@ var settings = []setting{
 	number("api.port", 4052, 0, 65535, func(c *Config, n int) { c.API.Port = n }),
 	boolean("api.allow_open", false, func(c *Config) *bool { return &c.API.AllowOpen }),
 	number("api.body_limit_mb", 64, 1, 1024, func(c *Config, n int) { c.API.BodyLimit = n << 20 }),
+	number("api.shutdown_delay_secs", 0, 0, 3600, func(c *Config, n int) {
+		c.API.ShutdownDelay = time.Duration(n) * time.Second
+	}),
 	number("api.shutdown_timeout_secs", 30, 1, 3600, func(c *Config, n int) {
 		c.API.ShutdownTimeout = time.Duration(n) * time.Second
+	}),
+	number("api.health_timeout_secs", 5, 1, 60, func(c *Config, n int) {
+		c.API.HealthTimeout = time.Duration(n) * time.Second
 	}),
 	text("plugins.dir", "bin/plugins", func(c *Config) *string { return &c.Plugins.Dir }),
 	oneOf("plugins.verify", "dev", func(c *Config) *string { return &c.Plugins.Verify }, "strict", "warn", "dev"),
@@ -36,6 +42,7 @@ var settings = []setting{
 	{"plugins.limits", map[string]any{}, setPluginLimits},
 	text("ledger.uri", "sqlite://data/athena.db", func(c *Config) *string { return &c.Ledger.URI }),
 	text("redis.url", "", func(c *Config) *string { return (*string)(&c.Redis.URL) }),
+	{"provision.allowed_hosts", []any{"localhost", "127.0.0.0/8", "::1"}, setAllowedHosts},
 	text("gateway.default_client", "", func(c *Config) *string { return &c.Gateway.DefaultClient }),
 	number("gateway.resilience_timeout_secs", 30, 1, 86400, func(c *Config, n int) {
 		c.Gateway.ResilienceTimeout = time.Duration(n) * time.Second
@@ -235,4 +242,24 @@ func kind(v any) string {
 	default:
 		return "number"
 	}
+}
+
+// setAllowedHosts reads a list, or a text with commas.
+func setAllowedHosts(c *Config, v any) error {
+	list, ok := v.([]any)
+	if text, isText := v.(string); isText {
+		for host := range strings.SplitSeq(text, ",") {
+			list = append(list, strings.TrimSpace(host))
+		}
+	} else if !ok {
+		return errors.New("want a list of hosts, such as [db.example.com, 10.0.0.0/8]")
+	}
+	for _, item := range list {
+		host, _ := item.(string)
+		if host == "" {
+			return errors.New("want names of hosts, addresses, ranges such as 10.0.0.0/8, or folders of sockets")
+		}
+		c.Provision.AllowedHosts = append(c.Provision.AllowedHosts, host)
+	}
+	return nil
 }
