@@ -20,12 +20,14 @@ import (
 	"github.com/athena-gateway/athena/core/auth"
 	"github.com/athena-gateway/athena/core/config"
 	"github.com/athena-gateway/athena/core/gateway"
+	"github.com/athena-gateway/athena/core/health"
 	"github.com/athena-gateway/athena/core/httpapi"
 	"github.com/athena-gateway/athena/core/httpx"
 	"github.com/athena-gateway/athena/core/ledger"
 	"github.com/athena-gateway/athena/core/notice"
 	"github.com/athena-gateway/athena/core/oplog"
 	"github.com/athena-gateway/athena/core/pluginhost"
+	"github.com/athena-gateway/athena/core/provision"
 	"github.com/athena-gateway/athena/core/publicroutes"
 	"github.com/athena-gateway/athena/core/registry"
 	"github.com/athena-gateway/athena/core/resilience"
@@ -51,6 +53,8 @@ type Gateway struct {
 	routes     []httpx.Route
 	server     *httpx.Server
 	listener   net.Listener
+	serving    atomic.Bool // Serve runs
+	closing    atomic.Bool // Close has begun
 }
 
 // Open starts everything but the listener. Clients that cannot be opened do not fail it.
@@ -89,12 +93,7 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 	api := httpapi.New(httpapi.Options{
 		Execute: operations.Execute,
 		Refuse:  operations.Refuse,
-		Version: o.Version,
-		Started: time.Now(),
 		Metrics: g.metrics,
-		Clients: g.clients,
-		Plugins: g.plugins,
-		Probe:   g.probe,
 		Listed:  func() []httpx.Route { return g.routes },
 
 		HostClient: func(label string) (string, error) { return public.HostClient(label) },
@@ -113,9 +112,29 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 			return names
 		},
 	})
+	about := health.New(health.Options{
+		Version:     o.Version,
+		Started:     time.Now(),
+		Routes:      func() []httpx.Route { return g.routes },
+		Clients:     g.clients,
+		Plugins:     g.plugins,
+		Ledger:      g.ledgerState,
+		Obstacles:   g.obstacles,
+		Ping:        g.ping,
+		PingTimeout: c.API.HealthTimeout,
+	})
 	operators := admin.New(admin.Options{Host: g.host, Keys: g.keys, Ledger: g.ledger, Operations: g.operations, Logger: o.Logger.Named("admin")})
 	apis := apiregistry.New(g.ledger, o.Logger.Named("apis"))
-	g.routes = slices.Concat(api.Routes(), public.Routes(), apis.Routes(), operators.Routes())
+	provisioning, err := provision.New(provision.Options{
+		Ledger:       g.ledger,
+		Logger:       o.Logger.Named("provision"),
+		AllowedHosts: c.Provision.AllowedHosts,
+		Client:       g.postgresURI,
+	})
+	if err != nil {
+		return nil, errors.Join(err, g.Close(ctx))
+	}
+	g.routes = slices.Concat(about.Routes(), api.Routes(), public.Routes(), apis.Routes(), operators.Routes(), provisioning.Routes())
 	g.server, err = httpx.New(httpx.Options{
 		Routes:    g.routes,
 		Keys:      g.keys,
@@ -192,11 +211,23 @@ func (g *Gateway) Listen() (net.Addr, error) {
 }
 
 // Serve answers requests until Close.
-func (g *Gateway) Serve() error { return g.server.Serve(g.listener) }
+func (g *Gateway) Serve() error {
+	g.serving.Store(true)
+	defer g.serving.Store(false)
+	return g.server.Serve(g.listener)
+}
 
-// Close lets accepted requests end, at most until ctx does, ends every plugin and writes the
-// ledger's logs to their end.
+// Close says at /ready that the gateway is not to be asked any more, serves on for the
+// configured delay, so that load balancers notice, lets accepted requests end, at most
+// until ctx does, ends every plugin and writes the ledger's logs to their end.
 func (g *Gateway) Close(ctx context.Context) error {
+	g.closing.Store(true)
+	if g.serving.Load() {
+		select {
+		case <-time.After(g.config.API.ShutdownDelay):
+		case <-ctx.Done():
+		}
+	}
 	var errs []error
 	if g.server != nil {
 		errs = append(errs, g.server.Shutdown(ctx))

@@ -14,7 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
 
-	"github.com/athena-gateway/athena/core/httpapi"
+	"github.com/athena-gateway/athena/core/health"
+	"github.com/athena-gateway/athena/core/pluginhost"
 	"github.com/athena-gateway/athena/sdk"
 )
 
@@ -170,50 +171,53 @@ func bit(b bool) float64 {
 	return 0
 }
 
-// clients are the registry's for GET /health.
-func (g *Gateway) clients() []httpapi.Client {
-	var list []httpapi.Client
+// clients are the registry's.
+func (g *Gateway) clients() []health.Client {
+	var list []health.Client
 	for _, client := range g.registry.Clients() {
 		s := client.Status()
-		state := "unavailable"
+		state := health.Unavailable
 		if s.Available {
-			state = "available"
+			state = health.Available
 		}
-		list = append(list, httpapi.Client{Name: s.Name, Backend: s.Backend, State: state, Reason: s.Reason, Error: s.Message})
+		list = append(list, health.Client{Name: s.Name, Backend: s.Backend, State: state, Reason: s.Reason, Error: s.Message})
 	}
 	return list
 }
 
-// plugins are the host's for GET /health.
-func (g *Gateway) plugins() []httpapi.Plugin {
-	var list []httpapi.Plugin
+// plugins are the host's.
+func (g *Gateway) plugins() []health.Plugin {
+	var list []health.Plugin
 	for _, p := range g.host.Plugins() {
-		list = append(list, httpapi.Plugin{Name: p.Name, Version: p.Version, State: string(p.State), Restarts: int(p.Restarts), Error: p.LastError})
+		list = append(list, health.Plugin{Name: p.Name, Version: p.Version, State: string(p.State), Restarts: int(p.Restarts), Error: p.LastError,
+			Failing: slices.Contains([]pluginhost.State{pluginhost.Degraded, pluginhost.Lost, pluginhost.Backoff, pluginhost.Quarantined}, p.State)})
 	}
 	return list
 }
 
-// probeTimeout bounds how long GET /health/cluster waits for one database.
-const probeTimeout = 5 * time.Second
+// ledgerState is the ledger's.
+func (g *Gateway) ledgerState() health.Ledger {
+	s := g.ledger.Status()
+	return health.Ledger{Backend: s.Backend, State: s.State, Error: s.Error, Queued: s.Queued, Dropped: s.Dropped}
+}
 
-// probe asks every client's database for a sign of life, all at once.
-func (g *Gateway) probe(ctx context.Context) []httpapi.Probe {
-	clients := g.registry.Clients()
-	probes := make([]httpapi.Probe, len(clients))
-	var all sync.WaitGroup
-	for i, client := range clients {
-		all.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-			defer cancel()
-			started := time.Now()
-			err := client.Ping(ctx)
-			p := httpapi.Probe{Client: client.Name, Backend: client.Backend, Up: err == nil, Latency: time.Since(started)}
-			if err != nil {
-				p.Error = sdk.AsError(err).Message
-			}
-			probes[i] = p
-		})
+// obstacles keep the gateway as a whole from serving. A ledger that was loaded once is none.
+func (g *Gateway) obstacles() []string {
+	var list []string
+	if !g.ledger.Loaded("") {
+		list = append(list, "ledger_unavailable")
 	}
-	all.Wait()
-	return probes
+	if g.closing.Load() {
+		list = append(list, "shutting_down")
+	}
+	return list
+}
+
+// ping asks a client's database for a sign of life.
+func (g *Gateway) ping(ctx context.Context, name string) error {
+	client, err := g.registry.Client(name)
+	if err != nil {
+		return err
+	}
+	return client.Ping(ctx)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/athena-gateway/athena/core/gateway"
 	"github.com/athena-gateway/athena/core/httpx"
+	"github.com/athena-gateway/athena/core/ledger"
+	"github.com/athena-gateway/athena/core/ledger/ledgertest"
 	"github.com/athena-gateway/athena/sdk"
 )
 
@@ -81,6 +84,7 @@ func TestOwnMetrics(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	gateway.NewMetrics(registry)
 	registry.MustRegister(&stateCollector{})
+	ledgertest.OpenWith(t, ledger.Options{URI: "sqlite://" + filepath.Join(t.TempDir(), "ledger.db"), Registry: registry})
 	server, err := httpx.New(httpx.Options{Registry: registry})
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +100,7 @@ func TestOwnMetrics(t *testing.T) {
 			t.Errorf("%s may be a plugin's", name)
 		}
 	}
-	if n < 12 {
+	if n < 17 {
 		t.Errorf("%d metrics are described", n)
 	}
 }

@@ -19,9 +19,18 @@ import (
 // open starts a gateway without clients and returns its URL.
 func open(t *testing.T, adminKey config.Secret, dir string) (*Gateway, string) {
 	t.Helper()
-	c := &config.Config{API: config.API{Host: "127.0.0.1", AdminKey: adminKey}, Plugins: config.Plugins{Dir: dir, Verify: "dev"},
-		Ledger: config.Ledger{URI: "sqlite://" + filepath.Join(t.TempDir(), "ledger.db")}}
-	g, err := Open(context.Background(), c, Options{Logger: hclog.NewNullLogger(), Version: "test"})
+	return serve(t, &config.Config{API: config.API{Host: "127.0.0.1", AdminKey: adminKey}, Plugins: config.Plugins{Dir: dir, Verify: "dev"}})
+}
+
+// serve starts a gateway and returns its URL. Without a ledger it has a new one, without a
+// logger none.
+func serve(t *testing.T, c *config.Config, logger ...hclog.Logger) (*Gateway, string) {
+	t.Helper()
+	logger = append(logger, hclog.NewNullLogger())
+	if c.Ledger.URI == "" {
+		c.Ledger.URI = "sqlite://" + filepath.Join(t.TempDir(), "ledger.db")
+	}
+	g, err := Open(context.Background(), c, Options{Logger: logger[0], Version: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -79,7 +79,7 @@ func serve(cmd *cobra.Command, flags *serverFlags) error {
 	}
 	address, err := gateway.Listen()
 	if err != nil {
-		return errors.Join(explainListen(err, cfg.API), closeGateway(gateway, cfg.API.ShutdownTimeout))
+		return errors.Join(explainListen(err, cfg.API), closeGateway(gateway, &cfg.API))
 	}
 	served := make(chan error, 1)
 	go func() { served <- gateway.Serve() }()
@@ -87,16 +87,18 @@ func serve(cmd *cobra.Command, flags *serverFlags) error {
 	announceKey(cmd.OutOrStdout(), cfg.API)
 	select {
 	case err := <-served:
-		return errors.Join(err, closeGateway(gateway, cfg.API.ShutdownTimeout))
+		return errors.Join(err, closeGateway(gateway, &cfg.API))
 	case <-ctx.Done():
-		logger.Info("ending after the requests under way; a second signal ends at once", "at most", cfg.API.ShutdownTimeout)
-		return closeGateway(gateway, cfg.API.ShutdownTimeout)
+		logger.Info("ending after the requests under way; a second signal ends at once",
+			"first serving on for", cfg.API.ShutdownDelay, "then at most", cfg.API.ShutdownTimeout)
+		return closeGateway(gateway, &cfg.API)
 	}
 }
 
-// closeGateway lets accepted requests end, at most for the timeout or until a signal.
-func closeGateway(gateway *core.Gateway, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+// closeGateway serves on for the delay and then lets accepted requests end, at most for the
+// timeout; a signal ends both.
+func closeGateway(gateway *core.Gateway, api *config.API) error {
+	ctx, cancel := context.WithTimeout(context.Background(), api.ShutdownDelay+api.ShutdownTimeout)
 	defer cancel()
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()

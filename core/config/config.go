@@ -28,13 +28,14 @@ import (
 
 // Config is the whole configuration, checked.
 type Config struct {
-	API     API
-	Plugins Plugins
-	Ledger  Ledger
-	Redis   Redis
-	Clients []Client // from clients and postgres_clients, sorted by name
-	Gateway Gateway
-	Log     Log
+	API       API
+	Plugins   Plugins
+	Ledger    Ledger
+	Redis     Redis
+	Provision Provision
+	Clients   []Client // from clients and postgres_clients, sorted by name
+	Gateway   Gateway
+	Log       Log
 
 	Path     string   // absolute path of the file that was read
 	Dir      string   // its folder, where relative paths start
@@ -50,7 +51,9 @@ type API struct {
 	AllowOpen       bool          // listen beyond loopback although no API key is asked for
 	EnforceAPIKeys  bool          // ask for API keys, whatever the ledger says
 	BodyLimit       int           // bytes of a request body
-	ShutdownTimeout time.Duration // how long requests may take to end after SIGTERM
+	ShutdownDelay   time.Duration // how long the gateway serves on after SIGTERM while /ready says no
+	ShutdownTimeout time.Duration // how long requests may take to end thereafter
+	HealthTimeout   time.Duration // how long GET /health/cluster waits for databases
 	// HostDomain is the domain of wildcard_host_pattern in lower case, without "*.": a host
 	// name one label below it names a public route. "": host names mean nothing.
 	HostDomain      string
@@ -89,6 +92,11 @@ type Ledger struct {
 // Redis carries notices between the gateways of one ledger.
 type Redis struct {
 	URL Secret `json:"-"` // redis:// or rediss://; "": none
+}
+
+// Provision says where schemas may be applied.
+type Provision struct {
+	AllowedHosts []string // that a caller's URI may name: names, addresses, ranges of addresses, folders of sockets
 }
 
 // Client is a named database.

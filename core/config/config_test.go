@@ -31,13 +31,15 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Config{
-		API:     API{Host: "127.0.0.1", Port: 4052, BodyLimit: 64 << 20, ShutdownTimeout: 30 * time.Second, HostRouting: true},
+		API:     API{Host: "127.0.0.1", Port: 4052, BodyLimit: 64 << 20, ShutdownTimeout: 30 * time.Second, HealthTimeout: 5 * time.Second, HostRouting: true},
 		Plugins: Plugins{Dir: filepath.Join(c.Dir, "bin/plugins"), Verify: "dev"},
-		Ledger:  Ledger{URI: "sqlite://" + filepath.Join(c.Dir, "data/athena.db")},
-		Gateway: Gateway{ResilienceTimeout: 30 * time.Second, ResilienceReadMaxRetries: 1, ResilienceInitialBackoff: 100 * time.Millisecond},
-		Log:     Log{Level: "info", Format: "text"},
-		Path:    c.Path,
-		Dir:     filepath.Dir(c.Path),
+		Ledger: Ledger{URI: "sqlite://" + filepath.Join(c.Dir, "data/athena.db"), OperationLog: true,
+			OperationLogKept: 30 * 24 * time.Hour, AuthLogKept: 90 * 24 * time.Hour},
+		Provision: Provision{AllowedHosts: []string{"localhost", "127.0.0.0/8", "::1"}},
+		Gateway:   Gateway{ResilienceTimeout: 30 * time.Second, ResilienceReadMaxRetries: 1, ResilienceInitialBackoff: 100 * time.Millisecond},
+		Log:       Log{Level: "info", Format: "text"},
+		Path:      c.Path,
+		Dir:       filepath.Dir(c.Path),
 	}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Error(diff)

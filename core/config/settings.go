@@ -27,11 +27,17 @@ var settings = []setting{
 	boolean("api.enforce_api_keys", false, func(c *Config) *bool { return &c.API.EnforceAPIKeys }),
 	text("api.admin_key_file", "", func(c *Config) *string { return &c.API.AdminKeyFile }),
 	number("api.body_limit_mb", 64, 1, 1024, func(c *Config, n int) { c.API.BodyLimit = n << 20 }),
+	number("api.shutdown_delay_secs", 0, 0, 3600, func(c *Config, n int) {
+		c.API.ShutdownDelay = time.Duration(n) * time.Second
+	}),
 	number("api.shutdown_timeout_secs", 30, 1, 3600, func(c *Config, n int) {
 		c.API.ShutdownTimeout = time.Duration(n) * time.Second
 	}),
 	text("api.wildcard_host_pattern", "", func(c *Config) *string { return &c.API.HostDomain }),
 	boolean("api.wildcard_host_routing_enabled", true, func(c *Config) *bool { return &c.API.HostRouting }),
+	number("api.health_timeout_secs", 5, 1, 60, func(c *Config, n int) {
+		c.API.HealthTimeout = time.Duration(n) * time.Second
+	}),
 	text("plugins.dir", "bin/plugins", func(c *Config) *string { return &c.Plugins.Dir }),
 	oneOf("plugins.verify", "dev", func(c *Config) *string { return &c.Plugins.Verify }, "strict", "warn", "dev"),
 	number("plugins.memory_mb", 0, 0, maxMemoryMB, func(c *Config, n int) { c.Plugins.Limits.Memory = int64(n) << 20 }),
@@ -43,6 +49,7 @@ var settings = []setting{
 	boolean("ledger.operation_log", true, func(c *Config) *bool { return &c.Ledger.OperationLog }),
 	number("ledger.operation_log_days", 30, 0, 36500, func(c *Config, n int) { c.Ledger.OperationLogKept = days(n) }),
 	number("ledger.auth_log_days", 90, 0, 36500, func(c *Config, n int) { c.Ledger.AuthLogKept = days(n) }),
+	{"provision.allowed_hosts", []any{"localhost", "127.0.0.0/8", "::1"}, setAllowedHosts},
 	text("gateway.default_client", "", func(c *Config) *string { return &c.Gateway.DefaultClient }),
 	number("gateway.resilience_timeout_secs", 30, 1, 86400, func(c *Config, n int) {
 		c.Gateway.ResilienceTimeout = time.Duration(n) * time.Second
@@ -247,4 +254,24 @@ func kind(v any) string {
 	default:
 		return "number"
 	}
+}
+
+// setAllowedHosts reads a list, or a text with commas.
+func setAllowedHosts(c *Config, v any) error {
+	list, ok := v.([]any)
+	if text, isText := v.(string); isText {
+		for host := range strings.SplitSeq(text, ",") {
+			list = append(list, strings.TrimSpace(host))
+		}
+	} else if !ok {
+		return errors.New("want a list of hosts, such as [db.example.com, 10.0.0.0/8]")
+	}
+	for _, item := range list {
+		host, _ := item.(string)
+		if host == "" {
+			return errors.New("want names of hosts, addresses, ranges such as 10.0.0.0/8, or folders of sockets")
+		}
+		c.Provision.AllowedHosts = append(c.Provision.AllowedHosts, host)
+	}
+	return nil
 }

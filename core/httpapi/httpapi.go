@@ -3,9 +3,6 @@
 package httpapi
 
 import (
-	"context"
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/athena-gateway/athena/core/gateway"
@@ -17,17 +14,11 @@ import (
 type Options struct {
 	Execute gateway.Executor
 	Refuse  func(*gateway.Operation, error) // told of what is refused before Execute; nil: nobody
-	Version string
-	Started time.Time
-	Metrics prometheus.Gatherer // nil: no GET /metrics
+	Metrics prometheus.Gatherer             // nil: no GET /metrics
 	// HostClient is the client that the label in front of the gateway's host name stands
 	// for, "" if none does; nil: host names mean nothing.
 	HostClient func(label string) (string, error)
-
-	Clients func() []Client               // nil: none
-	Plugins func() []Plugin               // nil: none
-	Probe   func(context.Context) []Probe // asks every client's database; nil: none
-	Listed  func() []httpx.Route          // all routes of the server, for /router/registry; nil: these
+	Listed     func() []httpx.Route // all routes of the server, for /router/registry; nil: these
 }
 
 // API is the JSON gateway's routes over an executor.
@@ -41,9 +32,6 @@ func New(o Options) *API { return &API{options: o} }
 
 // Routes are the API's routes.
 func (a *API) Routes() []httpx.Route {
-	public := func(method, path, operation, summary string, handle httpx.Handle) httpx.Route {
-		return httpx.Route{Method: method, Path: path, Guard: httpx.Public, Operation: operation, Summary: summary, Handle: handle}
-	}
 	data := func(methods []string, path, operation, summary string, writes bool, handle handle) []httpx.Route {
 		var routes []httpx.Route
 		for _, method := range methods {
@@ -54,11 +42,7 @@ func (a *API) Routes() []httpx.Route {
 		return routes
 	}
 	routes := []httpx.Route{
-		public("GET", "/", "root", "What this is, and its routes", a.root),
-		public("GET", "/ping", "ping", "Answers pong", a.ping),
-		public("GET", "/health", "health", "State of the gateway, its clients and plugins", a.health),
-		public("GET", "/health/cluster", "cluster", "Asks every client's database", a.cluster),
-		public("GET", "/router/registry", "registry", "All routes", a.registry),
+		{Method: "GET", Path: "/router/registry", Guard: httpx.Public, Operation: "registry", Summary: "All routes", Handle: a.registry},
 	}
 	for _, more := range [][]httpx.Route{
 		data([]string{"POST"}, "/gateway/fetch", "fetch", "Fetch rows", false, a.fetch),
@@ -78,6 +62,10 @@ func (a *API) Routes() []httpx.Route {
 		routes = append(routes, httpx.MetricsRoute(a.options.Metrics))
 	}
 	return routes
+}
+
+func (a *API) registry(*httpx.Request) (*httpx.Response, error) {
+	return httpx.JSON(httpx.Registry(a.listed()))
 }
 
 func (a *API) listed() []httpx.Route {

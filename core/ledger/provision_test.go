@@ -1,0 +1,285 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/athena-gateway/athena/internal/testenv"
+	"github.com/athena-gateway/athena/sdk"
+)
+
+func target(t *testing.T, uri string) *Target {
+	t.Helper()
+	target, err := CallersTarget(uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return target
+}
+
+// rows are the first columns that a query answers with.
+func rows(t *testing.T, uri, query string) []string {
+	t.Helper()
+	db, err := sql.Open("pgx", uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	found, err := db.Query(query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer found.Close()
+	var list []string
+	for found.Next() {
+		var text string
+		if err := found.Scan(&text); err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, text)
+	}
+	if err := found.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// TestProvision: whoever comes first makes the tables, all of them; the others find them.
+func TestProvision(t *testing.T) {
+	uri := testenv.Database(t)
+	present, missing, err := target(t, uri).Inspect(t.Context())
+	if err != nil || len(present) > 0 || !slices.Equal(missing, Tables()) {
+		t.Errorf("before: %v, %v, %v", present, missing, err)
+	}
+	var all sync.WaitGroup
+	made := make([]*Applied, 4)
+	for i := range made {
+		all.Go(func() {
+			var err error
+			if made[i], err = target(t, uri).Provision(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	first := 0
+	for _, applied := range made {
+		if applied == nil {
+			continue
+		}
+		if applied.Statements > len(Tables()) {
+			first++
+		} else if applied.Statements != 0 {
+			t.Errorf("%d statements were executed", applied.Statements)
+		}
+		if d := cmp.Diff(Tables(), applied.Tables); d != "" {
+			t.Error(d)
+		}
+	}
+	if first != 1 {
+		t.Errorf("%d made the tables", first)
+	}
+	there := rows(t, uri, "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'athena_schema_versions' ORDER BY 1")
+	if d := cmp.Diff(there, Tables()); d != "" {
+		t.Errorf("Tables are not those that are made: %s", d)
+	}
+	present, missing, err = target(t, uri).Inspect(t.Context())
+	if err != nil || len(missing) > 0 || !slices.Equal(present, Tables()) {
+		t.Errorf("afterwards: %v, %v, %v", present, missing, err)
+	}
+}
+
+// TestProvisionOlder: an older installation keeps what it has and gets what it lacks.
+func TestProvisionOlder(t *testing.T) {
+	uri := testenv.Database(t, `CREATE TABLE api_registry (id uuid PRIMARY KEY, name text);
+		INSERT INTO api_registry VALUES ('0198c0de-0000-7000-8000-000000000001', 'kept')`)
+	present, missing, err := target(t, uri).Inspect(t.Context())
+	if err != nil || !slices.Equal(present, []string{"api_registry"}) || len(missing) != len(Tables())-1 {
+		t.Errorf("before: %v, %v, %v", present, missing, err)
+	}
+	if _, err := target(t, uri).Provision(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := rows(t, uri, "SELECT name || coalesce(version, '-') FROM api_registry"); !slices.Equal(got, []string{"kept-"}) {
+		t.Errorf("%q", got)
+	}
+}
+
+// speaks listens and answers each connection with a text, after the first bytes of the
+// client's, and closes it; "" says nothing and closes nothing.
+func speaks(t *testing.T, text string) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { conn.Close() })
+			if text != "" {
+				running.Go(func() {
+					defer conn.Close()
+					_, _ = conn.Read(make([]byte, 1000))
+					_, _ = conn.Write([]byte(text))
+				})
+			}
+		}
+	})
+	t.Cleanup(func() {
+		ln.Close()
+		running.Wait()
+	})
+	return ln.Addr().String()
+}
+
+// refusal is an error of PostgreSQL's as it is sent.
+func refusal(code, message string) string {
+	body := "SFATAL\x00VFATAL\x00C" + code + "\x00M" + message + "\x00\x00"
+	return "E" + string([]byte{0, 0, 0, byte(len(body) + 4)}) + body
+}
+
+// TestTargetErrors: each way to fail has its code and status, and no password is told.
+func TestTargetErrors(t *testing.T) {
+	const canary = "canary-41c9e7"
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	at := func(address, query string) string {
+		return fmt.Sprintf("postgres://app:%s@%s/db?sslmode=disable%s", canary, address, query)
+	}
+	real, err := url.Parse(testenv.Database(t, `REVOKE CREATE ON SCHEMA public FROM PUBLIC`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	role := "athena_provision_test_" + strings.ToLower(real.Path[len(real.Path)-8:])
+	rows(t, real.String(), "CREATE ROLE "+role+" LOGIN PASSWORD '"+canary+"'")
+	t.Cleanup(func() { rows(t, real.String(), "DROP ROLE "+role) })
+	as := func(user *url.Userinfo, database, options string) string {
+		u := *real
+		u.User = user
+		if database != "" {
+			u.Path = database
+		}
+		query := u.Query()
+		query.Set("options", options)
+		u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20")
+		return u.String()
+	}
+	for _, test := range []struct {
+		name, uri    string
+		kind         sdk.Kind
+		reason, code string
+	}{
+		{"nothing listens", at(closed.Addr().String(), ""), sdk.Unavailable, "unreachable", ""},
+		{"no such host", at("nowhere.invalid", ""), sdk.Unavailable, "unreachable", ""},
+		{"silent", at(speaks(t, ""), "&connect_timeout=1"), sdk.Unavailable, "unreachable", ""},
+		{"closes", at(speaks(t, "R"), ""), sdk.Unavailable, "unreachable", ""},
+		{"a web server", at(speaks(t, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"), ""), sdk.Invalid, "not_postgres", ""},
+		{"a mail server, for TLS", strings.Replace(at(speaks(t, "220 mail ESMTP\r\n"), ""), "disable", "require", 1), sdk.Invalid, "not_postgres", ""},
+		{"a shell server, for TLS", strings.Replace(at(speaks(t, "SSH-2.0-OpenSSH_9.9\r\n"), ""), "disable", "require", 1), sdk.Invalid, "not_postgres", ""},
+		{"wrong password", at(speaks(t, refusal("28P01", "password "+canary+" is wrong")), ""), sdk.Invalid, "invalid_credentials", "28P01"},
+		{"starting", at(speaks(t, refusal("57P03", "the database system is starting up")), ""), sdk.Unavailable, "unreachable", "57P03"},
+		{"no database", as(url.UserPassword("postgres", canary), "/nowhere", ""), sdk.Invalid, "unknown_database", "3D000"},
+		{"no right", as(url.UserPassword(role, canary), "", ""), sdk.Forbidden, "insufficient_privilege", "42501"},
+		{"read only", as(url.UserPassword("postgres", canary), "", "-c default_transaction_read_only=on"), sdk.Invalid, "read_only", "25006"},
+		{"wrong option", as(url.UserPassword("postgres", canary), "", "-c nothing.like.this-one"), sdk.Invalid, "provision_failed", "42601"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := target(t, test.uri).Provision(t.Context())
+			e := sdk.AsError(err)
+			if e == nil || e.Kind != test.kind || e.Reason != test.reason || e.Code != test.code || e.Message == "" {
+				t.Errorf("%#v", e)
+			}
+			if strings.Contains(fmt.Sprintf("%#v %v", e, err), canary) {
+				t.Errorf("the error tells the password: %#v", e)
+			}
+		})
+	}
+	t.Run("given up", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if e := sdk.AsError(second(target(t, at(speaks(t, ""), "")).Provision(ctx))); e.Reason != "unreachable" {
+			t.Errorf("%#v", e)
+		}
+	})
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// TestCallersTarget: a caller's URI reads no file of this machine and names each of its hosts.
+func TestCallersTarget(t *testing.T) {
+	t.Setenv("PGPASSWORD", "canary-of-ours")
+	t.Setenv("PGSSLMODE", "")
+	for _, uri := range []string{
+		"", "host=localhost user=app", "mysql://app@localhost/db", "POSTGRES://localhost/db", "file:///etc/passwd", "postgres://app:pw@localhost:port/db",
+		"postgres://localhost/db?service=x", "postgres://localhost/db?servicefile=/etc/passwd", "postgres://localhost/db?passfile=/etc/passwd",
+		"postgres://localhost/db?sslkey=/etc/shadow", "postgres://localhost/db?sslcert=/etc/passwd", "postgres://localhost/db?sslrootcert=/etc/passwd",
+		"postgres://localhost/db?sslpassword=x", "postgres://localhost/db?pool_max_conns=5", "postgres://localhost/db?hostaddr=10.0.0.1", "postgres://localhost/d%00b",
+	} {
+		if _, err := CallersTarget(uri); err == nil || sdk.AsError(err).Reason != "invalid_uri" || strings.Contains(err.Error(), "app:pw") {
+			t.Errorf("%q: %v", uri, err)
+		}
+	}
+	for uri, hosts := range map[string][]string{
+		"postgres://app@db.example.com/db":                               {"db.example.com"},
+		"postgresql://app@a:1,b:2,[::1]:3/db?sslmode=prefer":             {"a", "b", "::1"},
+		"postgres://app@localhost/db?host=10.0.0.7":                      {"10.0.0.7"},
+		"postgres://app@localhost/db?host=localhost,169.254.169.254":     {"localhost", "169.254.169.254"},
+		"postgres:///db?host=/var/run/postgresql":                        {"/var/run/postgresql"},
+		"postgres://app@%2Fvar%2Frun%2Fpostgresql/db":                    {"/var/run/postgresql"},
+		"postgres://app@localhost/db?sslmode=disable&search_path=athena": {"localhost"},
+	} {
+		target, err := CallersTarget(uri)
+		if err != nil {
+			t.Errorf("%q: %v", uri, err)
+			continue
+		}
+		if got := target.Hosts(); !slices.Equal(got, hosts) {
+			t.Errorf("%q: %q", uri, got)
+		}
+		if target.config.Password != "" {
+			t.Errorf("%q: a password of this process would be sent there", uri)
+		}
+	}
+	for _, uri := range []string{"postgres://app:mine@localhost/db", "postgres://app@localhost/db?password=mine", "postgres://app:mine@a,b/db"} {
+		if target, err := CallersTarget(uri); err != nil || target.config.Password != "mine" {
+			t.Errorf("%q: %v", uri, err)
+		}
+	}
+	target, err := ClientTarget("postgres://app:old@localhost/db?pool_max_conns=5", "new")
+	if err != nil || target.config.Password != "new" || target.String() != "localhost:5432/db" {
+		t.Errorf("%v, %v", target, err)
+	}
+}
+
+// TestPin: what was looked up once is what is connected to.
+func TestPin(t *testing.T) {
+	address, err := net.ResolveTCPAddr("tcp", speaks(t, refusal("57P03", "the pinned one")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, reason := range map[string]string{"db.invalid": "57P03", "other.invalid": ""} {
+		target := target(t, fmt.Sprintf("postgres://app@%s:%d/db?sslmode=disable", name, address.Port))
+		target.Pin(map[string][]string{"db.invalid": {"127.0.0.1"}})
+		if _, err := target.Provision(t.Context()); sdk.AsError(err).Code != reason {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,44 @@
+package core
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/athena-gateway/athena/sdk"
+)
+
+// postgresURI returns the URI of a registered client of PostgreSQL, and the password if that
+// is in a file.
+func (g *Gateway) postgresURI(name string) (uri, password string, err error) {
+	client, err := g.registry.Client(name)
+	if err != nil {
+		return "", "", err
+	}
+	if client.Backend != "postgres" {
+		return "", "", sdk.E(sdk.Invalid, "not_postgres", fmt.Sprintf("client %q is no PostgreSQL database, but one of %s", name, client.Backend))
+	}
+	if client.Problem != "" {
+		return "", "", sdk.E(sdk.Unavailable, "not_configured", client.Problem)
+	}
+	var settings struct {
+		URI          string
+		PasswordFile string `json:"password_file"`
+	}
+	if err := json.Unmarshal(client.Config, &settings); err != nil {
+		return "", "", sdk.E(sdk.Invalid, "invalid_config", fmt.Sprintf("the config of client %q has no uri", name))
+	}
+	if path := settings.PasswordFile; path != "" {
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(g.config.Dir, path)
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return "", "", &sdk.Error{Kind: sdk.Unavailable, Reason: "password_file", Message: fmt.Sprintf("the password file of client %q cannot be read", name), Log: err.Error()}
+		}
+		password = strings.TrimRight(string(text), "\r\n")
+	}
+	return settings.URI, password, nil
+}

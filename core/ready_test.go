@@ -1,0 +1,210 @@
+package core
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/athena-gateway/athena/core/config"
+	"github.com/athena-gateway/athena/internal/testenv"
+)
+
+// silent is an address that takes connections and says nothing.
+func silent(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := make(chan struct{})
+	go func() {
+		defer close(accepted)
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		ln.Close()
+		<-accepted
+	})
+	return ln.Addr().String()
+}
+
+// postgres is a client of that URI.
+func postgres(t *testing.T, name, uri string) config.Client {
+	t.Helper()
+	settings, err := json.Marshal(map[string]any{"uri": uri, "min_connections": 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return config.Client{Name: name, Backend: "postgres", Config: settings}
+}
+
+// sqlite is a client of a new file.
+func sqlite(t *testing.T, name string) config.Client {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "test.db")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return config.Client{Name: name, Backend: "sqlite", Config: json.RawMessage(fmt.Sprintf(`{"path": %q}`, path))}
+}
+
+// answer is the status and the members of a JSON answer.
+func answer(t *testing.T, url string) (int, map[string]any) {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 60 * time.Second}
+	response, err := client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	var members map[string]any
+	if err == nil {
+		err = json.Unmarshal(body, &members)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v in %s", url, err, body)
+	}
+	return response.StatusCode, members
+}
+
+// reasons of an answer of /ready, as they are printed.
+func reasons(t *testing.T, url string) string {
+	t.Helper()
+	status, body := answer(t, url+"/ready")
+	return fmt.Sprint(status, " ", body["status"], " ", body["reasons"])
+}
+
+// TestHangingClients: databases that take connections and say nothing, from the start or
+// later, are offline within the deadline; the others are told as they are.
+func TestHangingClients(t *testing.T) {
+	proxy := testenv.StartProxy(t, testenv.Database(t))
+	c := &config.Config{
+		API:     config.API{Host: "127.0.0.1", HealthTimeout: time.Second},
+		Plugins: config.Plugins{Dir: testenv.BuildPlugins(t), Verify: "dev"},
+		Clients: []config.Client{
+			sqlite(t, "lite"),
+			postgres(t, "stuck", proxy.URI()),
+			postgres(t, "silent", "postgres://app:canary-5d1@"+silent(t)+"/db?sslmode=disable"),
+		},
+	}
+	_, url := serve(t, c)
+	states := func() (int, any, map[string]string) {
+		status, body := answer(t, url+"/health/cluster")
+		found := map[string]string{}
+		for _, entry := range body["clients"].([]any) {
+			client := entry.(map[string]any)
+			found[client["client"].(string)] = fmt.Sprint(client["status"], " ", client["latency_ms"] != nil)
+			if client["status"] == "offline" && client["error"] == nil {
+				t.Errorf("nothing says why: %v", client)
+			}
+		}
+		return status, body["status"], found
+	}
+	status, says, found := states()
+	if status != 200 || says != "degraded" || found["lite"] != "online true" || found["stuck"] != "online true" || found["silent"] != "offline false" {
+		t.Errorf("before: %d %v %v", status, says, found)
+	}
+	if got := reasons(t, url); got != "200 ready <nil>" {
+		t.Errorf("/ready: %s", got)
+	}
+	proxy.Freeze()
+	status, says, found = states()
+	if status != 200 || says != "degraded" || found["lite"] != "online true" || found["stuck"] != "offline false" || found["silent"] != "offline false" {
+		t.Errorf("while one hangs: %d %v %v", status, says, found)
+	}
+	proxy.Thaw()
+}
+
+// TestNoClientAvailable: a gateway whose only database is away gets no requests, and is
+// not restarted for that.
+func TestNoClientAvailable(t *testing.T) {
+	_, url := serve(t, &config.Config{
+		API:     config.API{Host: "127.0.0.1", HealthTimeout: time.Second},
+		Plugins: config.Plugins{Dir: testenv.BuildPlugins(t), Verify: "dev"},
+		Clients: []config.Client{postgres(t, "silent", "postgres://app@"+silent(t)+"/db?sslmode=disable")},
+	})
+	if got := reasons(t, url); got != "503 unavailable [no_client_available]" {
+		t.Errorf("/ready: %s", got)
+	}
+	if status, body := answer(t, url+"/livez"); status != 200 || body["status"] != "ok" {
+		t.Errorf("/livez: %d %v", status, body)
+	}
+	if status, body := answer(t, url+"/health"); status != 200 || body["status"] != "degraded" {
+		t.Errorf("/health: %d %v", status, body)
+	}
+	if status, _ := answer(t, url+"/health/cluster"); status != 503 {
+		t.Errorf("/health/cluster: %d", status)
+	}
+}
+
+// TestShutdownDelay: a gateway that is told to end says so at once and serves on, new
+// connections too, until the delay is over; here until nobody wants to wait any longer.
+func TestShutdownDelay(t *testing.T) {
+	c := &config.Config{
+		API:     config.API{Host: "127.0.0.1", HealthTimeout: time.Second, ShutdownDelay: time.Hour},
+		Plugins: config.Plugins{Dir: testenv.BuildPlugins(t), Verify: "dev"},
+		Ledger:  config.Ledger{URI: "sqlite://" + filepath.Join(t.TempDir(), "ledger.db")},
+		Clients: []config.Client{sqlite(t, "lite")},
+	}
+	g, err := Open(t.Context(), c, Options{Logger: hclog.NewNullLogger(), Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, err := g.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	served, closed := make(chan error, 1), make(chan error, 1)
+	go func() { served <- g.Serve() }()
+	url := "http://" + address.String()
+	if got := reasons(t, url); got != "200 ready <nil>" {
+		t.Errorf("/ready before: %s", got)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() { closed <- g.Close(ctx) }()
+	for end := time.Now().Add(30 * time.Second); ; {
+		if got := reasons(t, url); got == "503 unavailable [shutting_down]" {
+			break
+		} else if got != "200 ready <nil>" || time.Now().After(end) {
+			t.Fatalf("/ready while it ends: %s", got)
+		}
+	}
+	if status, body := answer(t, url+"/health"); status != 503 || fmt.Sprint(body["obstacles"]) != "[shutting_down]" {
+		t.Errorf("/health: %d %v", status, body)
+	}
+	if status, _ := answer(t, url+"/livez"); status != 200 {
+		t.Errorf("/livez: %d", status)
+	}
+	if status, body := answer(t, url+"/health/cluster"); status != 200 || body["status"] != "ok" {
+		t.Errorf("its clients are gone too early: %d %v", status, body)
+	}
+	cancel()
+	if err := <-closed; !errors.Is(err, context.Canceled) {
+		t.Errorf("Close: %v", err)
+	}
+	if err := <-served; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	if conn, err := net.Dial("tcp", address.String()); err == nil {
+		conn.Close()
+		t.Error("it listens still")
+	}
+}
