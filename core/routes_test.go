@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,8 @@ import (
 // open starts a gateway without clients and returns its URL.
 func open(t *testing.T, adminKey config.Secret, dir string) (*Gateway, string) {
 	t.Helper()
-	c := &config.Config{API: config.API{Host: "127.0.0.1", AdminKey: adminKey}, Plugins: config.Plugins{Dir: dir, Verify: "dev"}}
+	c := &config.Config{API: config.API{Host: "127.0.0.1", AdminKey: adminKey}, Plugins: config.Plugins{Dir: dir, Verify: "dev"},
+		Ledger: config.Ledger{URI: "sqlite://" + filepath.Join(t.TempDir(), "ledger.db"), OperationLog: true}}
 	g, err := Open(context.Background(), c, Options{Logger: hclog.NewNullLogger(), Version: "test"})
 	if err != nil {
 		t.Fatal(err)
