@@ -21,6 +21,9 @@ type benchCase struct {
 	Stream      bool
 	Connections []int
 	Goal        float64 // least ratio of throughputs at 32 connections, of a stream at any; 0: none
+	// Logged measures an Athena that records its operations beside one that does not, in
+	// the place of the floor.
+	Logged bool
 }
 
 // keyMark is replaced by a key of as many digits.
@@ -44,6 +47,10 @@ var cases = []*benchCase{
 		Rows: 1000000, Stream: true, Connections: []int{1, 4}, Goal: 0.80,
 	},
 	rowByKey,
+	{
+		Name: "logged", Title: "one row by key, recorded", Method: "POST", Path: "/gateway/fetch", Body: rowByKey.Body,
+		KeyFrom: 100000, KeyCount: 100000, Rows: 1, Connections: usual, Goal: 0.92, Logged: true,
+	},
 	{
 		Name: "rows20", Title: "20 rows filtered, sorted", Method: "POST", Path: "/gateway/fetch",
 		Body: `{"table_name":"items","columns":"*","conditions":[{"operator":"eq","column":"category","value":"category-` + keyMark + `"}],` +

@@ -11,9 +11,9 @@ import (
 
 // compare asks both servers for the case once and requires the same data, so that both
 // are known to do the same work. It returns the sizes of the two bodies.
-func compare(ctx context.Context, use *benchCase, athena, floor *server, reset func(context.Context) error) (sizes [2]int64, err error) {
+func compare(ctx context.Context, use *benchCase, servers [2]*server, reset func(context.Context) error) (sizes [2]int64, err error) {
 	var bodies [2]io.Reader
-	for i, s := range []*server{athena, floor} {
+	for i, s := range servers {
 		if err := reset(ctx); err != nil {
 			return sizes, err
 		}
@@ -36,7 +36,7 @@ func compare(ctx context.Context, use *benchCase, athena, floor *server, reset f
 		bodies[i] = bytes.NewReader(text)
 	}
 	if err := sameData(bodies[0], bodies[1], use.Rows); err != nil {
-		return sizes, fmt.Errorf("%s: Athena and the floor differ: %w", use.Name, err)
+		return sizes, fmt.Errorf("%s: %s and %s differ: %w", use.Name, servers[0].name, servers[1].name, err)
 	}
 	return sizes, nil
 }

@@ -12,7 +12,8 @@ import (
 
 const (
 	databaseName = "athena_bench"
-	categories   = 1000 // item n is in category n modulo categories
+	ledgerName   = "athena_bench_ledger" // of the Athena that records its operations
+	categories   = 1000                  // item n is in category n modulo categories
 )
 
 // settings take out what differs from run to run and tells nothing of a gateway: waiting
@@ -59,6 +60,8 @@ type database struct {
 	admin   string // URI of the database that was there before
 	uri     string
 	version string
+
+	ledgerURI string
 }
 
 // serverURI is the admin's URI and that of the bench database on the same server.
@@ -70,6 +73,8 @@ func serverURI() (*database, error) {
 	}
 	u.Path = "/" + databaseName
 	d.uri = u.String()
+	u.Path = "/" + ledgerName
+	d.ledgerURI = u.String()
 	return d, nil
 }
 
@@ -97,7 +102,9 @@ func createDatabase(ctx context.Context) (*database, error) {
 	}
 	err = d.onServer(ctx,
 		`DROP DATABASE IF EXISTS `+databaseName+` WITH (FORCE)`,
-		`CREATE DATABASE `+databaseName+` TEMPLATE template0`)
+		`CREATE DATABASE `+databaseName+` TEMPLATE template0`,
+		`DROP DATABASE IF EXISTS `+ledgerName+` WITH (FORCE)`,
+		`CREATE DATABASE `+ledgerName+` TEMPLATE template0`)
 	if err != nil {
 		return nil, err
 	}
@@ -143,9 +150,9 @@ func (d *database) emptyInserted(ctx context.Context) error {
 	return err
 }
 
-// backends are the process ids of the connections to the bench database but our own.
+// backends are the process ids of the connections to the bench's databases but our own.
 func (d *database) backends(ctx context.Context) ([]int, error) {
-	rows, err := d.conn.Query(ctx, `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`)
+	rows, err := d.conn.Query(ctx, `SELECT pid FROM pg_stat_activity WHERE datname IN ('`+databaseName+`', '`+ledgerName+`') AND pid <> pg_backend_pid()`)
 	if err != nil {
 		return nil, err
 	}
@@ -159,5 +166,5 @@ func (d *database) drop() error {
 			return err
 		}
 	}
-	return d.onServer(ctx, `DROP DATABASE IF EXISTS `+databaseName+` WITH (FORCE)`)
+	return d.onServer(ctx, `DROP DATABASE IF EXISTS `+databaseName+` WITH (FORCE)`, `DROP DATABASE IF EXISTS `+ledgerName+` WITH (FORCE)`)
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -121,7 +122,7 @@ func chooseCases(names, connections string) ([]*benchCase, error) {
 // goals were missed.
 func compareServers(ctx context.Context, o *options, chosen []*benchCase) (missed int, err error) {
 	b := &bench{rounds: o.rounds, duration: o.duration}
-	stop, err := b.start(ctx, o)
+	stop, err := b.start(ctx, o, slices.ContainsFunc(chosen, func(c *benchCase) bool { return c.Logged }))
 	defer func() { err = errors.Join(err, stop()) }()
 	if err != nil {
 		return 0, err
@@ -135,7 +136,7 @@ func compareServers(ctx context.Context, o *options, chosen []*benchCase) (misse
 		return 0, err
 	}
 	for _, use := range chosen {
-		sizes, err := compare(ctx, use, b.athena, b.floor, b.db.emptyInserted)
+		sizes, err := compare(ctx, use, b.servers(use), b.db.emptyInserted)
 		if err != nil {
 			return 0, err
 		}
@@ -175,9 +176,9 @@ func (b *bench) generator() (float64, error) {
 	return l.PerSecond, nil
 }
 
-// start creates the database and starts both servers, unless they were given. The stop
-// it returns is never nil.
-func (b *bench) start(ctx context.Context, o *options) (stop func() error, err error) {
+// start creates the database and starts the servers, unless they were given; the Athena that
+// records only if it is asked for. The stop it returns is never nil.
+func (b *bench) start(ctx context.Context, o *options, logged bool) (stop func() error, err error) {
 	var undo []func() error
 	stop = func() error {
 		var errs []error
@@ -191,6 +192,7 @@ func (b *bench) start(ctx context.Context, o *options) (stop func() error, err e
 			return stop, errors.New("-athena-url and -floor-url go together")
 		}
 		b.athena, b.floor = &server{name: "athena", address: o.athena}, &server{name: "floor", address: o.floor}
+		b.given = true
 		b.db, err = openDatabase(ctx)
 		return stop, err
 	}
@@ -211,14 +213,25 @@ func (b *bench) start(ctx context.Context, o *options) (stop func() error, err e
 		return stop, err
 	}
 	undo = append(undo, b.floor.stop)
-	if b.athena, err = startAthena(ctx, dir, b.db.uri); err != nil {
+	started := []*server{b.floor}
+	if b.athena, err = startAthena(ctx, dir, "athena", b.db.uri, ledger{uri: "sqlite://" + filepath.Join(dir, "ledger.db")}); err != nil {
 		return stop, err
 	}
 	undo = append(undo, b.athena.stop)
-	if err := b.floor.ready(ctx, rowByKey); err != nil {
-		return stop, err
+	started = append(started, b.athena)
+	if logged {
+		if b.logged, err = startAthena(ctx, dir, "logged", b.db.uri, ledger{uri: b.db.ledgerURI, operations: true}); err != nil {
+			return stop, err
+		}
+		undo = append(undo, b.logged.stop)
+		started = append(started, b.logged)
 	}
-	return stop, b.athena.ready(ctx, rowByKey)
+	for _, s := range started {
+		if err := s.ready(ctx, rowByKey); err != nil {
+			return stop, err
+		}
+	}
+	return stop, nil
 }
 
 // micro runs the packages' own benchmarks and prints their lines.

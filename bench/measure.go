@@ -42,15 +42,25 @@ type bench struct {
 	db       *database
 	athena   *server
 	floor    *server
+	logged   *server // an Athena that records its operations; nil: no case asks for it
+	given    bool    // athena and floor were running already
 	rounds   int
 	duration time.Duration
+}
+
+// servers are the two that a case compares.
+func (b *bench) servers(use *benchCase) [2]*server {
+	if use.Logged && !b.given {
+		return [2]*server{b.logged, b.athena}
+	}
+	return [2]*server{b.athena, b.floor}
 }
 
 // measure runs a case on both servers in turn, so that whatever else the machine does
 // meets both alike.
 func (b *bench) measure(ctx context.Context, use *benchCase, sizes [2]int64, connections int) (*result, error) {
 	r := &result{Case: use.Name, Title: use.Title, Connections: connections, Stream: use.Stream, Goal: use.goal(connections)}
-	servers, sides := []*server{b.athena, b.floor}, []*side{&r.Athena, &r.Floor}
+	servers, sides := b.servers(use), []*side{&r.Athena, &r.Floor}
 	for _, s := range servers {
 		for _, pids := range s.processes() {
 			resetPeak(pids)

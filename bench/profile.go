@@ -18,7 +18,7 @@ func (b *bench) profile(ctx context.Context, dir string, use *benchCase, sizes [
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	for i, s := range []*server{b.athena, b.floor} {
+	for i, s := range b.servers(use) {
 		var pids []string
 		for _, group := range s.processes() {
 			for _, pid := range group {

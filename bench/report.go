@@ -67,10 +67,18 @@ func (r *report) print(w io.Writer) error {
 		a, f := &x.Athena, &x.Floor
 		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\t%s\t%s\t%s\t\n", x.Title, x.Connections,
 			cpu(a, "core"), cpu(a, "plugin"), cpu(a, "postgres"), cpu(a, "load"),
-			cpu(f, "floor"), cpu(f, "postgres"), cpu(f, "load"),
+			cell(f.whole(), "floor", scale), cpu(f, "postgres"), cpu(f, "load"),
 			memory(a, "core"), memory(a, "plugin"), memory(f, "floor"))
 	}
 	return t.Flush()
+}
+
+// whole is the CPU of a side in the place of the floor: of an Athena core and plugin together.
+func (s *side) whole() map[string]float64 {
+	if s.CPU["core"] == 0 {
+		return s.CPU
+	}
+	return map[string]float64{"floor": s.CPU["core"] + s.CPU["plugin"]}
 }
 
 // missed counts the goals that were not reached.

@@ -119,10 +119,10 @@ func (s *server) processes() map[string][]int {
 	switch {
 	case s.pid == 0:
 		return nil
-	case s.name == "athena":
-		return map[string][]int{"core": {s.pid}, "plugin": descendants(s.pid)}
-	default:
+	case s.name == "floor":
 		return map[string][]int{s.name: {s.pid}}
+	default: // an Athena
+		return map[string][]int{"core": {s.pid}, "plugin": descendants(s.pid)}
 	}
 }
 
@@ -139,9 +139,15 @@ func startFloor(ctx context.Context, dir, uri string) (*server, error) {
 	return start(ctx, "floor", address, dir, program, "-listen", address, "-uri", uri, "-pool", strconv.Itoa(poolSize))
 }
 
+// ledger is an Athena's own database, and whether its operations are recorded there.
+type ledger struct {
+	uri        string
+	operations bool
+}
+
 // startAthena builds bin/athena and its plugins as they are shipped, without the race
 // detector, and starts the gateway with one client on the bench database.
-func startAthena(ctx context.Context, dir, uri string) (*server, error) {
+func startAthena(ctx context.Context, dir, name, uri string, l ledger) (*server, error) {
 	program, err := filepath.Abs("bin/athena")
 	if err != nil {
 		return nil, err
@@ -155,17 +161,17 @@ func startAthena(ctx context.Context, dir, uri string) (*server, error) {
 		return nil, err
 	}
 	_, port, _ := net.SplitHostPort(address)
-	config := filepath.Join(dir, "config.yaml")
+	config := filepath.Join(dir, name+".yaml")
 	text := fmt.Sprintf(`api: {host: 127.0.0.1, port: %s}
 plugins: {dir: %q, verify: dev}
-ledger: {uri: %q}
+ledger: {uri: %q, operation_log: %t}
 clients:
   bench: {backend: postgres, config: {uri: %q}}
-`, port, plugins, "sqlite://"+filepath.Join(dir, "ledger.db"), uri)
+`, port, plugins, l.uri, l.operations, uri)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	return start(ctx, "athena", address, dir, program, "server", "--config", config)
+	return start(ctx, name, address, dir, program, "server", "--config", config)
 }
 
 func build(ctx context.Context, output, packages string) error {

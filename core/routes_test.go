@@ -19,7 +19,8 @@ import (
 // open starts a gateway without clients and returns its URL.
 func open(t *testing.T, adminKey config.Secret, dir string) (*Gateway, string) {
 	t.Helper()
-	return serve(t, &config.Config{API: config.API{Host: "127.0.0.1", AdminKey: adminKey}, Plugins: config.Plugins{Dir: dir, Verify: "dev"}})
+	return serve(t, &config.Config{API: config.API{Host: "127.0.0.1", AdminKey: adminKey}, Plugins: config.Plugins{Dir: dir, Verify: "dev"},
+		Ledger: config.Ledger{OperationLog: true}})
 }
 
 // serve starts a gateway and returns its URL. Without a ledger it has a new one, without a

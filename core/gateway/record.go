@@ -52,8 +52,11 @@ func (g *Gateway) record(op *Operation, o *outcome, took time.Duration) {
 	}
 	if t := o.tail; t != nil {
 		e.Rows = t.Rows
-		if t.Affected != nil {
+		switch {
+		case t.Affected != nil:
 			e.Rows = *t.Affected
+		case t.Total != nil && op.Call.Statements[0].Verb == sdk.Count:
+			e.Rows = *t.Total
 		}
 		e.Statements = max(e.Statements, t.Statements)
 	}

@@ -255,6 +255,43 @@ func TestLogDropsOneBadRow(t *testing.T) {
 	})
 }
 
+// TestFlushUnderLoad: Flush waits for what was there, not for what comes meanwhile.
+func TestFlushUnderLoad(t *testing.T) {
+	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
+		log := newLog(l, ledger.LogOptions[line]{})
+		stop := make(chan struct{})
+		var load sync.WaitGroup
+		load.Go(func() {
+			for { // the queue is never empty
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if l.Status().Queued > 3000 {
+					time.Sleep(time.Millisecond)
+					continue
+				}
+				for range 500 {
+					log.Append(line{time.Now().UTC(), "load"})
+				}
+			}
+		})
+		defer load.Wait()
+		defer close(stop)
+		for i := range 3 {
+			name := fmt.Sprint("flushed ", i)
+			log.Append(line{time.Now().UTC(), name})
+			if err := l.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if n := number(t, l, "SELECT count(*) FROM gateway_operation_log WHERE message = $1", name); n != 1 {
+				t.Errorf("%d rows %s", n, name)
+			}
+		}
+	})
+}
+
 // TestPrune deletes what is older than the log keeps, however much it is.
 func TestPrune(t *testing.T) {
 	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
