@@ -135,7 +135,7 @@ func (r *asker) request() (string, map[string]any) {
 	} else {
 		delete(body, "offset")
 	}
-	maybe(5, "table_name", pickOf[any](r, "whole", "twin", "", nil, "main.whole"))
+	maybe(5, "table_name", pickOf[any](r, "hidden", "twin", "", nil, "main.hidden"))
 	maybe(5, "schema_name", pickOf[any](r, "main", "temp", ""))
 	return op, body
 }
@@ -180,6 +180,14 @@ func TestPublicRoutesAreTwins(t *testing.T) {
 		}
 		// The twin is asked for itself; the names that stand for it are the same.
 		twin := maps.Clone(body)
+		if a.status == 200 { // the caller may say what the filter says, and the twin knows nothing of it
+			for _, name := range []string{"insert_body", "update_body"} {
+				for _, row := range rowsOf(twin[name]) {
+					delete(row, "tenant")
+					delete(row, "open")
+				}
+			}
+		}
 		twin["table_name"] = "twin"
 		delete(twin, "schema_name")
 		named, err := json.Marshal(twin)
@@ -218,6 +226,17 @@ func TestPublicRoutesAreTwins(t *testing.T) {
 	if count[200] < 400 || count[403] < 200 {
 		t.Errorf("the requests say too little: %v", count)
 	}
+}
+
+// rowsOf are the rows of a body.
+func rowsOf(v any) []map[string]any {
+	switch v := v.(type) {
+	case map[string]any:
+		return []map[string]any{v}
+	case []map[string]any:
+		return v
+	}
+	return nil
 }
 
 // sameRows compares answers whose rows have no order.
