@@ -103,6 +103,7 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		Logger:  o.Logger.Named("routes"),
 		Grammar: publicroutes.Grammar{Table: httpapi.ParseTable, Columns: httpapi.ParseColumns, Conditions: httpapi.ParseConditions},
 		Execute: operations.Execute,
+		Refuse:  operations.Refuse,
 		Serve:   api.Serve,
 		Clients: func() []string {
 			var names []string

@@ -47,6 +47,9 @@ func (a *API) newRequest(r *httpx.Request, name string, writes bool) *request {
 		Target: gateway.Target{Named: r.Header("X-Athena-Client")}, RequestID: r.ID, Trace: r.Trace(), Principal: r.Principal, Attempt: &r.Attempt,
 		UserID: r.Header("X-User-Id"), OrganizationID: r.Header("X-Organization-Id"),
 	}}
+	if a.as != nil {
+		q.operation.Door, q.operation.Path, q.operation.Target = a.as.Door, a.as.Path, a.as.Target
+	}
 	q.payload.subject = a.subject
 	q.operation.Call.Statements = q.statements[:]
 	return q

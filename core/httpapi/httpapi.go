@@ -24,7 +24,10 @@ type Options struct {
 // API is the JSON gateway's routes over an executor.
 type API struct {
 	options Options
-	subject string // stands for a table_name or query that a body lacks
+
+	// Of another door, see Serve.
+	as      *gateway.Operation // nil: this is the gateway's own
+	subject string
 }
 
 // New makes an API.

@@ -9,26 +9,26 @@ import (
 	"github.com/athena-gateway/athena/sdk"
 )
 
-// Serve answers a request as the gateway's route of the operation does: fetch, insert,
-// update, delete or query. It executes with execute, which may change the operation, for
-// doors that know more of it than the request says. subject stands for the table_name, or
-// for the text of the query, that the body lacks.
-func (a *API) Serve(r *httpx.Request, operation, subject string, execute gateway.Executor) (*httpx.Response, error) {
-	door := API{options: a.options, subject: subject}
+// Serve answers a request through another door, as the gateway's route of the operation does:
+// fetch, insert, update, delete or query. as has what the door decides: Door, Name, Path and
+// Target, whatever the request says of it. subject stands for the table_name, or for the text
+// of the query, that the body lacks. execute executes, and may change the operation before.
+func (a *API) Serve(r *httpx.Request, as *gateway.Operation, subject string, execute gateway.Executor) (*httpx.Response, error) {
+	door := API{options: a.options, as: as, subject: subject}
 	door.options.Execute, door.options.HostClient = execute, nil
-	switch operation {
+	switch as.Name {
 	case "fetch":
-		return door.operate(r, operation, false, door.fetch)
+		return door.operate(r, as.Name, false, door.fetch)
 	case "insert":
-		return door.operate(r, operation, true, door.insert)
+		return door.operate(r, as.Name, true, door.insert)
 	case "update":
-		return door.operate(r, operation, true, door.update)
+		return door.operate(r, as.Name, true, door.update)
 	case "delete":
-		return door.operate(r, operation, true, door.delete)
+		return door.operate(r, as.Name, true, door.delete)
 	case "query":
-		return door.operate(r, operation, true, door.query)
+		return door.operate(r, as.Name, true, door.query)
 	}
-	return nil, invalid("unknown_operation", "there is no operation %s", quote(operation))
+	return nil, invalid("unknown_operation", "there is no operation %s", quote(as.Name))
 }
 
 // ParseTable reads a table_name: a name, or schema.name.

@@ -3,6 +3,7 @@ package publicroutes
 import (
 	"context"
 	"io"
+	"slices"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -16,6 +17,8 @@ import (
 type call struct {
 	route *pinned
 	op    string
+	token *rate.Reservation  // nil: the route has no rate
+	at    time.Time          // when it was taken
 	log   func(e *sdk.Error) // gets what the caller must not see
 }
 
@@ -28,50 +31,63 @@ func (r *Routes) dispatch(q *httpx.Request) (*httpx.Response, error) {
 	case p == nil:
 		return nil, notFound()
 	}
-	op := q.Param("op")
-	if !p.allows(op) {
-		return nil, forbidden("operation_not_allowed", "this route does not offer that operation")
+	c := &call{route: p, op: q.Param("op"), at: time.Now()}
+	c.log = func(e *sdk.Error) {
+		r.log.Debug("a public route failed", "route", p.Key, "operation", c.op, "client", p.Client, "error", e.Error(), "trace_id", q.ID)
 	}
-	now := time.Now()
-	var token *rate.Reservation
-	if p.limiter != nil {
-		if token = p.limiter.ReserveN(now, 1); token.DelayFrom(now) > 0 {
-			wait := token.DelayFrom(now)
-			token.CancelAt(now)
-			return nil, tooMany(wait)
+	as := &gateway.Operation{Door: "public", Name: c.op, Method: q.Method(), Path: "/public/" + p.Key + "/" + c.op, Started: q.Started(),
+		Target: gateway.Target{Named: p.Client}, RequestID: q.ID}
+	if err := c.admit(); err != nil {
+		if slices.Contains(operations, c.op) { // another word is the caller's own, and no operation
+			r.options.Refuse(as, err)
 		}
+		return nil, err
 	}
-	c := &call{route: p, op: op, log: func(e *sdk.Error) {
-		r.log.Debug("a public route failed", "route", p.Key, "operation", op, "client", p.Client, "error", e.Error(), "trace_id", q.ID)
-	}}
-	subject := p.Key
-	if op == opQuery {
-		subject = ""
-		if p.Query != nil {
-			subject = *p.Query
-		}
-	}
-	response, err := r.options.Serve(q, op, subject, func(ctx context.Context, o *gateway.Operation) (*gateway.Result, error) {
-		o.Door, o.Target = "public", gateway.Target{Named: p.Client}
+	response, err := r.options.Serve(q, as, p.subject(c.op), func(ctx context.Context, o *gateway.Operation) (*gateway.Result, error) {
+		o.Target = as.Target // whatever else the request says of it
 		for i := range o.Call.Statements {
 			if err := p.restrict(&o.Call.Statements[i]); err != nil {
 				return nil, err
 			}
 		}
 		result, err := r.options.Execute(ctx, o)
-		if err == nil {
-			return result, nil
+		if err != nil {
+			return nil, c.mask(err)
 		}
-		masked := c.mask(err)
-		if token != nil && masked.Reason == unknownRoute {
-			token.CancelAt(now) // who may not use the route does not use it up either
-		}
-		return nil, masked
+		return result, nil
 	})
 	if err == nil && response.Stream != nil {
 		response.Stream = &stream{response.Stream, c}
 	}
 	return response, err
+}
+
+// admit refuses what the route does not offer, and what comes too often.
+func (c *call) admit() error {
+	if !c.route.allows(c.op) {
+		return forbidden("operation_not_allowed", "this route does not offer that operation")
+	}
+	if c.route.limiter == nil {
+		return nil
+	}
+	c.token = c.route.limiter.ReserveN(c.at, 1)
+	if wait := c.token.DelayFrom(c.at); wait > 0 {
+		c.token.CancelAt(c.at)
+		return tooMany(wait)
+	}
+	return nil
+}
+
+// subject stands for the table or the SQL that a caller does not name. The table's own name
+// is none of his business: he may write columns with the route's key before them.
+func (p *pinned) subject(op string) string {
+	switch {
+	case op != opQuery:
+		return p.Key
+	case p.Query != nil:
+		return *p.Query
+	}
+	return ""
 }
 
 // notFound is all that anybody learns of a route that he may not use.
@@ -96,6 +112,9 @@ func (c *call) mask(err error) *sdk.Error {
 	e := sdk.AsError(err)
 	c.log(e)
 	if refused(e) {
+		if c.token != nil {
+			c.token.CancelAt(c.at) // who may not use the route does not use it up either
+		}
 		return notFound()
 	}
 	masked := &sdk.Error{Kind: e.Kind, Reason: e.Reason, Source: e.Source, Executed: e.Executed, Code: e.Code, RetryAfter: e.RetryAfter, Log: e.Error()}

@@ -128,16 +128,6 @@ func (l *level) narrow(s *sdk.Selection) error {
 		return nil
 	}
 	var items []sdk.Item
-	plain := map[string]bool{} // columns that are there already
-	column := func(item sdk.Item) {
-		if item.Alias == "" && item.Cast == "" && item.Aggregate == "" && item.CastAfter == "" && item.Column.Path == nil {
-			if plain[item.Column.Name] {
-				return
-			}
-			plain[item.Column.Name] = true
-		}
-		items = append(items, item)
-	}
 	for _, item := range s.Items {
 		switch item.Kind {
 		case sdk.ItemStar:
@@ -145,17 +135,13 @@ func (l *level) narrow(s *sdk.Selection) error {
 				items = append(items, item)
 			}
 			for _, name := range l.columns {
-				column(sdk.Item{Column: sdk.Column{Name: name}})
+				items = append(items, sdk.Item{Column: sdk.Column{Name: name}})
 			}
 		case sdk.ItemColumn:
 			if !l.shows(item.Column.Name) {
 				return noColumn(item.Column.Name)
 			}
-			if l.all {
-				items = append(items, item)
-			} else {
-				column(item)
-			}
+			items = append(items, item)
 		case sdk.ItemRelation:
 			relation, err := l.relation(item.Relation)
 			if err != nil {

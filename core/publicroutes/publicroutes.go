@@ -115,8 +115,9 @@ type Options struct {
 	Logger  hclog.Logger
 	Grammar Grammar
 	Execute gateway.Executor
+	Refuse  func(*gateway.Operation, error) // notes an operation that is not executed
 	// Serve answers a request as the JSON gateway does, see httpapi.API.Serve.
-	Serve   func(r *httpx.Request, operation, subject string, execute gateway.Executor) (*httpx.Response, error)
+	Serve   func(r *httpx.Request, as *gateway.Operation, subject string, execute gateway.Executor) (*httpx.Response, error)
 	Clients func() []string // the names of all clients
 }
 

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/athena-gateway/athena/sdk"
 )
@@ -70,7 +72,11 @@ func argument(raw json.RawMessage) any {
 
 // find returns the route of a key.
 func find(ctx context.Context, c *sql.Conn, key string) (*Route, error) {
-	routes, err := list(ctx, c, "WHERE route_key = $1 AND deleted_at IS NULL", key)
+	var routes []*Route
+	var err error
+	if utf8.ValidString(key) && strings.IndexByte(key, 0) < 0 { // PostgreSQL knows no other texts
+		routes, err = list(ctx, c, "WHERE route_key = $1 AND deleted_at IS NULL", key)
+	}
 	if err != nil {
 		return nil, err
 	}

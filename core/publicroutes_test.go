@@ -1,0 +1,546 @@
+package core
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/athena-gateway/athena/core/config"
+	"github.com/athena-gateway/athena/core/ledger"
+	"github.com/athena-gateway/athena/core/ledger/ledgertest"
+	"github.com/athena-gateway/athena/internal/testenv"
+)
+
+const testAdminKey = "0123456789abcdef-admin"
+
+// shop is a gateway with the client shop, an SQLite file with the tables of shopSchema.
+type shop struct {
+	*Gateway
+	t   testing.TB
+	url string
+	log *output
+}
+
+// output is what a gateway logs.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (s *shop) logged() string {
+	s.log.mu.Lock()
+	defer s.log.mu.Unlock()
+	return s.log.text.String()
+}
+
+// until waits for something that happens soon in the background.
+func until(t *testing.T, done func() bool) {
+	t.Helper()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for end := time.Now().Add(30 * time.Second); !done(); <-look.C {
+		if time.Now().After(end) {
+			t.Fatal("it does not happen")
+		}
+	}
+}
+
+const shopSchema = `
+	CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT, phone TEXT);
+	CREATE TABLE orders (id INTEGER PRIMARY KEY, tenant INTEGER NOT NULL DEFAULT 7, customer_id INTEGER REFERENCES customers(id), item TEXT, qty INTEGER, secret TEXT, deleted BOOLEAN);
+	CREATE UNIQUE INDEX orders_secret ON orders (secret);
+	CREATE TABLE hidden (id INTEGER PRIMARY KEY, what TEXT);
+	INSERT INTO customers VALUES (1, 'Ada', '555-1'), (2, 'Bob', '555-2');
+	INSERT INTO orders VALUES (1, 5, 1, 'tea', 3, 's1', false), (2, 5, 2, 'milk', 1, 's2', true), (3, 6, 1, 'tea', 9, 's3', false), (4, 5, 1, 'jam', 2, 's4', false);
+	INSERT INTO hidden VALUES (1, 'nobody sees this')`
+
+// newShop starts a gateway on a ledger.
+func newShop(t testing.TB, uri string, more func(*config.Config)) *shop {
+	t.Helper()
+	client, err := json.Marshal(map[string]any{"path": filepath.Join(t.TempDir(), "shop.db"), "sample": true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &config.Config{API: config.API{Host: "127.0.0.1", AdminKey: testAdminKey}, Plugins: config.Plugins{Dir: testenv.BuildPlugins(t), Verify: "dev"},
+		Ledger:  config.Ledger{URI: uri},
+		Clients: []config.Client{{Name: "shop", Backend: "sqlite", Config: client}, {Name: "broken", Backend: "sqlite", Problem: "it is not configured"}},
+		Gateway: config.Gateway{ResilienceTimeout: 20 * time.Second}}
+	if more != nil {
+		more(c)
+	}
+	s := &shop{t: t, log: &output{}}
+	s.Gateway, err = Open(context.Background(), c, Options{Logger: hclog.New(&hclog.LoggerOptions{Output: s.log, Level: hclog.Trace}), Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, err := s.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve() }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := s.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	s.url = "http://" + address.String()
+	s.sql(shopSchema)
+	return s
+}
+
+// sql executes SQL on the client shop and returns the rows.
+func (s *shop) sql(text string) string {
+	s.t.Helper()
+	body, err := json.Marshal(map[string]string{"query": text})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	a := s.ask("POST", "/gateway/query", string(body), "X-Athena-Client", "shop")
+	if a.status != 200 {
+		s.t.Fatalf("%s: %d %s", text, a.status, a.body)
+	}
+	return string(a.data())
+}
+
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (a answer) data() json.RawMessage {
+	var envelope struct{ Data json.RawMessage }
+	_ = json.Unmarshal([]byte(a.body), &envelope) // an error envelope has none
+	return envelope.Data
+}
+
+func (a answer) code() string {
+	var envelope struct{ Code string }
+	_ = json.Unmarshal([]byte(a.body), &envelope)
+	return envelope.Code
+}
+
+// fields are what an answer says to be wrong with the members of a body.
+func (a answer) fields() map[string]string {
+	var envelope struct {
+		Data struct {
+			Details struct{ Fields map[string]string }
+		}
+	}
+	_ = json.Unmarshal([]byte(a.body), &envelope)
+	return envelope.Data.Details.Fields
+}
+
+func (s *shop) ask(method, path, body string, headers ...string) answer {
+	s.t.Helper()
+	request, err := http.NewRequest(method, s.url+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		request.Header.Set(headers[i], headers[i+1])
+		if headers[i] == "Host" {
+			request.Host = headers[i+1]
+		}
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	b, err := io.ReadAll(response.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return answer{response.StatusCode, response.Header, string(b)}
+}
+
+func (s *shop) admin(method, path, body string) answer {
+	s.t.Helper()
+	return s.ask(method, path, body, "X-Athena-Key", testAdminKey)
+}
+
+// define creates a public route.
+func (s *shop) define(body string) {
+	s.t.Helper()
+	if a := s.admin("POST", "/admin/public-routes", body); a.status != 201 {
+		s.t.Fatalf("%s: %d %s", body, a.status, a.body)
+	}
+}
+
+// nullable is NULL for the JSON null.
+func nullable(document string) any {
+	if document == "null" {
+		return nil
+	}
+	return document
+}
+
+// eachShop runs f on both kinds of ledger.
+func eachShop(t *testing.T, f func(t *testing.T, s *shop)) {
+	ledgertest.EachURI(t, func(t *testing.T, uri string) { f(t, newShop(t, uri, nil)) })
+}
+
+// TestPublicRoutes are requests of callers and what they get.
+func TestPublicRoutes(t *testing.T) {
+	eachShop(t, func(t *testing.T, s *shop) {
+		for _, route := range []string{
+			`{"route_key":"orders","client_name":"shop","table_name":"orders","allowed_ops":["fetch","insert","update","delete"],
+				"columns":["id","item","qty","customer_id","customers(name)"],"filter":[{"operator":"eq","column":"tenant","value":5},{"operator":"is","column":"deleted","value":"false"}]}`,
+			`{"route_key":"read","client_name":"shop","table_name":"orders","operation":"fetch"}`,
+			`{"route_key":"notes","client_name":"shop","table_name":"orders","allowed_ops":["insert"],"columns":"item,qty"}`,
+			`{"route_key":"stock","client_name":"shop","table_name":"orders","allowed_ops":["insert","update"],"columns":"id,item,qty"}`,
+			`{"route_key":"any","client_name":"shop","allowed_ops":["fetch","query"]}`,
+			`{"route_key":"report","client_name":"shop","table_name":"customers","allowed_ops":["query"],"query":"SELECT item, qty FROM orders WHERE tenant = 5 AND qty >= $1 ORDER BY id;"}`,
+			`{"route_key":"late","client_name":"shop","table_name":"orders","operation":"fetch","is_active":false}`,
+			`{"route_key":"wrong","client_name":"shop","table_name":"nothing","operation":"fetch"}`,
+			`{"route_key":"dead","client_name":"broken","table_name":"orders","operation":"fetch"}`,
+		} {
+			s.define(route)
+		}
+		for _, c := range []struct {
+			path, body string
+			status     int
+			want       string // the data, or the code of an error
+		}{
+			// What is not there.
+			{"/public/nobody/fetch", `{}`, 404, "unknown_public_route"},
+			{"/public/late/fetch", `{}`, 404, "unknown_public_route"},
+			{"/public/Orders/fetch", `{}`, 404, "unknown_public_route"},
+			{"/public/late/nothing", `{}`, 404, "unknown_public_route"},
+			{"/public/read/insert", `{"insert_body":{"item":"x"}}`, 403, "operation_not_allowed"},
+			{"/public/read/count", `{}`, 403, "operation_not_allowed"},
+			{"/public/read/query", `{"query":"select * from hidden"}`, 403, "operation_not_allowed"},
+			// Reading.
+			{"/public/orders/fetch", `{}`, 200, `[{"id":1,"item":"tea","qty":3,"customer_id":1,"customers":{"name":"Ada"}},{"id":4,"item":"jam","qty":2,"customer_id":1,"customers":{"name":"Ada"}}]`},
+			{"/public/orders/fetch", `{"columns":"*"}`, 200, `[{"id":1,"item":"tea","qty":3,"customer_id":1,"customers":{"name":"Ada"}},{"id":4,"item":"jam","qty":2,"customer_id":1,"customers":{"name":"Ada"}}]`},
+			{"/public/orders/fetch", `{"columns":"*,n:qty"}`, 200, `[{"id":1,"item":"tea","qty":3,"customer_id":1,"n":3},{"id":4,"item":"jam","qty":2,"customer_id":1,"n":2}]`},
+			{"/public/orders/fetch", `{"columns":"who:customers(*),id","limit":1}`, 200, `[{"who":{"name":"Ada"},"id":1}]`},
+			{"/public/orders/fetch", `{"table_name":"hidden","columns":["id"],"sort_by":{"field":"qty"}}`, 200, `[{"id":4},{"id":1}]`},
+			{"/public/orders/fetch", `{"table_name":"my","columns":"my.id,my.item","conditions":[{"eq_column":"my.id","eq_value":"1"}]}`, 200, `[{"id":1,"item":"tea"}]`},
+			{"/public/read/fetch", `{"columns":"id,secret","limit":1,"sort_by":{"field":"secret","direction":"desc"}}`, 200, `[{"id":4,"secret":"s4"}]`},
+			{"/public/any/fetch", `{"table_name":"hidden"}`, 200, `[{"id":1,"what":"nobody sees this"}]`},
+			{"/public/any/query", `{"query":"select 1 as one"}`, 200, `[{"one":1}]`},
+			{"/public/report/query", `{"params":[2]}`, 200, `[{"item":"tea","qty":3},{"item":"jam","qty":2}]`},
+			{"/public/report/query", `{"query":"select * from hidden","schema_name":"x","params":["3"]}`, 200, `[{"item":"tea","qty":3}]`},
+			{"/public/report/query", ``, 400, "empty_body"},
+			// Beyond the columns.
+			{"/public/orders/fetch", `{"columns":"id,secret"}`, 403, "column_not_allowed"},
+			{"/public/orders/fetch", `{"columns":"id,nothing"}`, 403, "column_not_allowed"},
+			{"/public/orders/fetch", `{"columns":"id,x:secret"}`, 403, "column_not_allowed"},
+			{"/public/orders/fetch", `{"columns":"SECRET"}`, 403, "column_not_allowed"},
+			{"/public/read/fetch", `{"columns":"orders.id"}`, 400, "undefined_column"}, // its name is nobody's business
+			{"/public/orders/fetch", `{"columns":"customers(phone)"}`, 403, "column_not_allowed"},
+			{"/public/orders/fetch", `{"columns":"customer_id(phone)"}`, 403, "relation_not_allowed"},
+			{"/public/orders/fetch", `{"columns":"customers!customer_id(name)"}`, 403, "relation_not_allowed"},
+			{"/public/orders/fetch", `{"columns":"customers(name,orders(secret))"}`, 403, "relation_not_allowed"},
+			{"/public/read/fetch", `{"columns":"id,customers(name)"}`, 403, "relation_not_allowed"},
+			{"/public/orders/fetch", `{"sort_by":{"field":"secret"}}`, 403, "column_not_allowed"},
+			{"/public/orders/fetch", `{"conditions":[{"operator":"like","column":"secret","value":"s1%"}]}`, 403, "column_not_allowed"},
+			{"/public/orders/fetch", `{"conditions":[{"operator":"or","value":"id.eq.1,and(qty.gt.0,not(secret.eq.s1))"}]}`, 403, "column_not_allowed"},
+			{"/public/orders/fetch", `{"conditions":[{"operator":"not","value":"tenant.eq.6"}],"head":true}`, 403, "column_not_allowed"},
+			// Beyond the rows.
+			{"/public/orders/fetch", `{"columns":"id","conditions":[{"operator":"or","value":"id.gt.0,id.is.null"}]}`, 200, `[{"id":1},{"id":4}]`},
+			{"/public/orders/fetch", `{"columns":"id","conditions":[{"eq_column":"id","eq_value":3}]}`, 200, `[]`},
+			{"/public/orders/fetch", `{"columns":"id","resource_id":3,"limit":100}`, 200, `[{"id":1},{"id":4}]`},
+			{"/public/orders/fetch", `{"count":"estimated","head":true}`, 200, `[]`},
+			{"/public/orders/delete", `{}`, 400, "missing_conditions"},
+			{"/public/orders/delete", `{"resource_id":"3","columns":"id"}`, 200, `[]`},
+			{"/public/orders/delete", `{"conditions":[{"operator":"or","value":"id.eq.2,id.eq.3"}],"columns":"id"}`, 200, `[]`},
+			{"/public/orders/update", `{"conditions":[{"operator":"gt","column":"id","value":0}],"update_body":{"qty":10},"columns":"id,qty"}`, 200, `[{"id":1,"qty":10},{"id":4,"qty":10}]`},
+			{"/public/orders/update", `{"resource_id":3,"update_body":{"qty":10},"columns":"id,qty"}`, 200, `[]`},
+			{"/public/orders/update", `{"resource_id":1,"update_body":{"qty":3,"tenant":5}}`, 200, `[]`},
+			{"/public/orders/update", `{"resource_id":1,"update_body":{"tenant":6}}`, 403, "row_not_allowed"},
+			{"/public/orders/update", `{"resource_id":1,"update_body":{"tenant":5}}`, 400, "missing_update_body"},
+			{"/public/orders/update", `{"resource_id":1,"update_body":{"tenant":5,"TENANT":6,"qty":1}}`, 403, "row_not_allowed"},
+			{"/public/orders/update", `{"resource_id":1,"update_body":{"tenant":5,"tenant":6,"qty":1}}`, 403, "row_not_allowed"},
+			{"/public/orders/update", `{"resource_id":1,"update_body":{"deleted":true}}`, 403, "row_not_allowed"},
+			{"/public/orders/update", `{"resource_id":1,"update_body":{"secret":"x"}}`, 403, "column_not_allowed"},
+			{"/public/orders/insert", `{"insert_body":{"id":10,"item":"bread"},"columns":"id,item"}`, 200, `{"id":10,"item":"bread"}`},
+			{"/public/orders/insert", `{"insert_body":[{"id":11,"tenant":"5"},{"item":"nuts","id":12,"deleted":false}],"columns":"id","default_to_null":true}`, 200, `[{"id":11},{"id":12}]`},
+			{"/public/orders/insert", `{"insert_body":[{"id":13},{"id":14,"tenant":6}]}`, 403, "row_not_allowed"},
+			{"/public/orders/insert", `{"insert_body":[{"id":13,"Tenant":6}]}`, 403, "row_not_allowed"},
+			{"/public/orders/insert", `{"insert_body":{"id":13,"tenant":5,"tenant":6}}`, 403, "row_not_allowed"},
+			{"/public/orders/insert", `{"insert_body":{"id":13,"secret":"x"}}`, 403, "column_not_allowed"},
+			{"/public/orders/insert", `{"insert_body":{"id":13,"nothing":"x"}}`, 403, "column_not_allowed"},
+			{"/public/orders/insert", `{"insert_body":{"id":13},"columns":"secret"}`, 403, "column_not_allowed"},
+			{"/public/orders/insert", `{"insert_body":{"id":3,"qty":0},"on_conflict":"id"}`, 403, "upsert_not_allowed"},
+			{"/public/orders/insert", `{"insert_body":{"id":3},"update_body":{"qty":0}}`, 403, "upsert_not_allowed"},
+			{"/public/orders/insert", `{"insert_body":{"id":3,"qty":0},"on_conflict":"id","update_body":{}}`, 200, `null`},
+			{"/public/orders/insert", `{"insert_body":{"id":3}}`, 409, "unique_violation"},
+			{"/public/notes/insert", `{"insert_body":{"item":"x","qty":1},"on_conflict":"item"}`, 403, "upsert_not_allowed"},
+			{"/public/notes/insert", `{"insert_body":{"item":"x","qty":1}}`, 200, `{"item":"x","qty":1}`},
+			{"/public/stock/insert", `{"insert_body":{"id":12,"qty":5},"on_conflict":"id","columns":"id,qty"}`, 200, `{"id":12,"qty":5}`},
+			{"/public/stock/insert", `{"insert_body":{"id":12,"qty":5},"on_conflict":"secret"}`, 403, "column_not_allowed"},
+			{"/public/stock/insert", `{"insert_body":{"id":12,"qty":5},"on_conflict":"id","update_body":{"secret":"x"}}`, 403, "column_not_allowed"},
+			// What is behind fails.
+			{"/public/wrong/fetch", `{}`, 503, "route_unavailable"},
+			{"/public/dead/fetch", `{}`, 503, "route_unavailable"},
+			{"/public/read/fetch", `{"columns":"nothing"}`, 400, "undefined_column"},
+			{"/public/any/query", `{"query":"select nothing"}`, 400, "syntax_error"},
+			{"/public/any/fetch", `{"table_name":"nothing"}`, 404, "undefined_table"},
+			{"/public/orders/fetch", `{"limit":-1}`, 400, "invalid_limit"},
+			{"/public/orders/fetch", `{`, 400, "invalid_json"},
+		} {
+			a := s.ask("POST", c.path, c.body, "X-Athena-Client", "broken")
+			got := a.code()
+			if a.status == 200 {
+				got = string(a.data())
+			}
+			if a.status != c.status || got != c.want {
+				t.Errorf("%s %s: %d %s\nwant %d %s", c.path, c.body, a.status, a.body, c.status, c.want)
+			}
+			// No error tells what is behind, beyond the caller's own words.
+			if a.status != 200 {
+				for _, private := range []string{"shop", "orders", "tenant", "hidden", "secret", "nothing", "sqlite", "not configured", "deleted"} {
+					said := strings.ReplaceAll(strings.ToLower(a.body), `"operation":"public"`, "")
+					if strings.Contains(said, private) && !strings.Contains(strings.ToLower(c.body), private) {
+						t.Errorf("%s %s tells of %q: %s", c.path, c.body, private, a.body)
+					}
+				}
+			}
+		}
+		want := `[{"id":1,"tenant":5,"qty":3,"secret":"s1"},{"id":2,"tenant":5,"qty":1,"secret":"s2"},{"id":3,"tenant":6,"qty":9,"secret":"s3"},{"id":4,"tenant":5,"qty":10,"secret":"s4"},` +
+			`{"id":10,"tenant":5,"qty":null,"secret":null},{"id":11,"tenant":5,"qty":null,"secret":null},{"id":12,"tenant":5,"qty":5,"secret":null},{"id":13,"tenant":7,"qty":1,"secret":null}]`
+		if d := cmp.Diff(want, s.sql("SELECT id, tenant, qty, secret FROM orders ORDER BY id")); d != "" {
+			t.Error(d)
+		}
+		if a := s.ask("POST", "/public/orders/fetch", `{"count":"exact","head":true}`); !strings.Contains(a.body, `"count":5}`) {
+			t.Errorf("the count: %s", a.body)
+		}
+	})
+}
+
+// TestPublicRouteAddresses: whatever is said about a route that is not there is said about
+// each in the same words, and only operators list them.
+func TestPublicRouteAddresses(t *testing.T) {
+	eachShop(t, func(t *testing.T, s *shop) {
+		s.define(`{"route_key":"gone","client_name":"shop","table_name":"orders","operation":"fetch"}`)
+		s.define(`{"route_key":"off","client_name":"shop","table_name":"orders","operation":"fetch","active":false}`)
+		s.define(`{"route_key":"here","client_name":"shop","table_name":"orders","operation":"fetch"}`)
+		if a := s.ask("POST", "/public/gone/fetch", `{}`); a.status != 200 {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		if a := s.admin("DELETE", "/admin/public-routes/gone", ""); a.status != 200 {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		first := ""
+		for _, key := range []string{"gone", "off", "never", "HERE", "here%00", "..", "%2e%2e", "here%2ffetch", strings.Repeat("a", 300), "%ff", "'--"} {
+			for _, op := range []string{"fetch", "insert", "query", "nothing"} {
+				a := s.ask("POST", "/public/"+key+"/"+op, `{"table_name":"orders"}`, "X-Request-Id", "same")
+				if a.status != 404 {
+					t.Errorf("%s/%s: %d %s", key, op, a.status, a.body)
+				}
+				if a.code() == "route_not_found" { // no address of a public route at all
+					continue
+				}
+				if first == "" {
+					first = a.body
+				}
+				if a.body != first {
+					t.Errorf("%s/%s: %s, others %s", key, op, a.body, first)
+				}
+			}
+		}
+		for _, c := range [][2]string{{"GET", "/public"}, {"GET", "/public/here"}, {"GET", "/public/here/fetch"}, {"POST", "/public"}, {"POST", "/public/here"}, {"OPTIONS", "/public/here/fetch"}} {
+			if a := s.ask(c[0], c[1], `{}`); a.status != 404 && a.status != 405 {
+				t.Errorf("%s %s: %d %s", c[0], c[1], a.status, a.body)
+			}
+		}
+		for _, path := range []string{"/admin/public-routes", "/admin/public-routes/here"} {
+			if a := s.ask("GET", path, ""); a.status != 401 {
+				t.Errorf("%s: %d %s", path, a.status, a.body)
+			}
+		}
+		for _, path := range []string{"/", "/health", "/router/registry", "/registry"} {
+			if a := s.ask("GET", path, ""); a.status != 200 || strings.Contains(a.body, "here") {
+				t.Errorf("%s: %d %s", path, a.status, a.body)
+			}
+		}
+		// A page of another site may use a public route: it is for others.
+		if a := s.ask("POST", "/public/here/fetch", `{}`, "Host", "rebound.example", "Origin", "https://elsewhere.example"); a.status != 200 && a.status != 403 {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+	})
+}
+
+// TestPublicRouteRates: a route takes so many requests, then says when the next may come.
+func TestPublicRouteRates(t *testing.T) {
+	s := newShop(t, "sqlite://"+filepath.Join(t.TempDir(), "ledger.db"), nil)
+	s.define(`{"route_key":"slow","client_name":"shop","table_name":"orders","operation":"fetch","rate_limit":{"requests_per_minute":1,"burst":3}}`)
+	s.define(`{"route_key":"free","client_name":"shop","table_name":"orders","operation":"fetch"}`)
+	taken := func() (n int) {
+		for range 5 {
+			a := s.ask("POST", "/public/slow/fetch", `{"columns":"id"}`)
+			switch {
+			case a.status == 200:
+				n++
+			case a.status != 429 || a.code() != "rate_limited" || a.header.Get("Retry-After") == "" || a.header.Get("Retry-After") == "1":
+				t.Errorf("%d %s %s", a.status, a.header, a.body)
+			}
+		}
+		return n
+	}
+	if n := taken(); n != 3 {
+		t.Errorf("%d requests were taken, want 3", n)
+	}
+	for range 20 {
+		if a := s.ask("POST", "/public/free/fetch", `{"columns":"id"}`); a.status != 200 {
+			t.Errorf("another route: %d %s", a.status, a.body)
+		}
+	}
+	// Another change leaves the count alone; another limit begins anew.
+	if a := s.admin("PATCH", "/admin/public-routes/slow", `{"description":"x"}`); a.status != 200 {
+		t.Fatal(a.body)
+	}
+	if n := taken(); n != 0 {
+		t.Errorf("%d requests were taken after a change of the description, want none", n)
+	}
+	if a := s.admin("PATCH", "/admin/public-routes/slow", `{"rate_limit":{"requests_per_minute":1,"burst":2}}`); a.status != 200 {
+		t.Fatal(a.body)
+	}
+	if n := taken(); n != 2 {
+		t.Errorf("%d requests were taken under another limit, want 2", n)
+	}
+	if a := s.admin("PATCH", "/admin/public-routes/slow", `{"rate_limit":null}`); a.status != 200 {
+		t.Fatal(a.body)
+	}
+	if n := taken(); n != 5 {
+		t.Errorf("%d requests were taken without a limit, want all", n)
+	}
+}
+
+// TestHostRouting: a host name chooses the client of a public route, unless the request names
+// one itself.
+func TestHostRouting(t *testing.T) {
+	ledgertest.EachURI(t, func(t *testing.T, uri string) {
+		s := newShop(t, uri, func(c *config.Config) { c.API.HostDomain = "db.example" })
+		s.define(`{"route_key":"my-shop","client_name":"shop","allowed_ops":["fetch"],"table_name":"hidden"}`)
+		s.define(`{"route_key":"bad","client_name":"broken","allowed_ops":["fetch"]}`)
+		s.define(`{"route_key":"off","client_name":"shop","allowed_ops":["fetch"],"is_active":false}`)
+		for _, c := range []struct {
+			host, client string
+			status       int
+			code         string
+		}{
+			{"my-shop.db.example", "", 200, ""},
+			{"MY-Shop.DB.Example:8080", "", 200, ""},
+			{"my-shop.db.example.", "", 200, ""},
+			{"bad.db.example", "", 503, "client_unavailable"},
+			{"bad.db.example", "shop", 200, ""},
+			{"my-shop.db.example", "broken", 503, "client_unavailable"},
+			{"my-shop.db.example", "nobody", 400, "unknown_client"},
+			{"off.db.example", "", 400, "missing_client_header"},
+			{"never.db.example", "", 400, "missing_client_header"},
+			{"shop.db.example", "", 400, "missing_client_header"},
+			{"a.my-shop.db.example", "", 403, "host_not_allowed"},
+			{"db.example", "", 403, "host_not_allowed"},
+			{"my-shop.db.example.evil.example", "", 403, "host_not_allowed"},
+			{"my-shop.other.example", "shop", 403, "host_not_allowed"},
+			{"127.0.0.1", "", 400, "missing_client_header"},
+		} {
+			for _, path := range []string{"/gateway/fetch", "/db/gateway/fetch"} {
+				a := s.ask("POST", path, `{"table_name":"orders","columns":"id"}`, "Host", c.host, "X-Athena-Client", c.client)
+				if a.status != c.status || a.code() != c.code {
+					t.Errorf("%s %s %q: %d %s", c.host, path, c.client, a.status, a.body)
+				}
+			}
+		}
+		// The other operations, and a database that the body names.
+		for _, c := range [][2]string{{"/gateway/query", `{"query":"select 1 as one"}`}, {"/query/count", `{"table_name":"orders"}`}, {"/gateway/insert", `{"table_name":"hidden","insert_body":{"id":9}}`},
+			{"/gateway/update", `{"table_name":"hidden","resource_id":9,"update_body":{"what":"x"}}`}, {"/gateway/delete", `{"table_name":"hidden","resource_id":9}`},
+			{"/query/sql", `{"query":"select 1 as one"}`}} {
+			if a := s.ask("POST", c[0], c[1], "Host", "my-shop.db.example"); a.status != 200 {
+				t.Errorf("%s: %d %s", c[0], a.status, a.body)
+			}
+		}
+		if a := s.ask("POST", "/query/sql", `{"query":"select 1","db_name":"broken"}`, "Host", "my-shop.db.example"); a.code() != "client_unavailable" {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+		// A public route is the same by any name.
+		if a := s.ask("POST", "/public/my-shop/fetch", `{}`, "Host", "bad.db.example"); a.status != 200 || string(a.data()) != `[{"id":1,"what":"nobody sees this"}]` {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+		// What changes, changes at once.
+		if a := s.admin("PATCH", "/admin/public-routes/my-shop", `{"client_name":"broken"}`); a.status != 200 {
+			t.Fatal(a.body)
+		}
+		if a := s.ask("POST", "/gateway/fetch", `{"table_name":"orders"}`, "Host", "my-shop.db.example"); a.code() != "client_unavailable" {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+		if a := s.admin("DELETE", "/admin/public-routes/my-shop", ""); a.status != 200 {
+			t.Fatal(a.body)
+		}
+		if a := s.ask("POST", "/gateway/fetch", `{"table_name":"orders"}`, "Host", "my-shop.db.example"); a.code() != "missing_client_header" {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+	})
+	// Without the operator's word host names mean nothing.
+	s := newShop(t, "sqlite://"+filepath.Join(t.TempDir(), "ledger.db"), nil)
+	s.define(`{"route_key":"my-shop","client_name":"shop","allowed_ops":["fetch"]}`)
+	if a := s.ask("POST", "/gateway/fetch", `{"table_name":"orders"}`, "Host", "my-shop.db.example"); a.code() != "host_not_allowed" {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}
+
+// TestPublicRoutesOfTheLedger: what somebody wrote into the ledger by hand is used if it makes
+// sense, and left out if not.
+func TestPublicRoutesOfTheLedger(t *testing.T) {
+	ledgertest.EachURI(t, func(t *testing.T, uri string) {
+		now := time.Now().UTC()
+		direct := ledgertest.Open(t, uri)
+		for i, route := range [][3]string{
+			{"good", `["fetch"]`, `null`}, {"ops", `["fetch","dance"]`, `null`}, {"shape", `{"fetch":true}`, `null`}, {"rate", `["fetch"]`, `{"requests_per_second":"x"}`}} {
+			err := direct.Change(context.Background(), ledger.Routes, &ledger.Audit{}, func(ctx context.Context, c *sql.Conn) error {
+				_, err := c.ExecContext(ctx, `INSERT INTO public_routes (id, route_key, client_name, table_name, allowed_ops, rate_limit, active, metadata, created_at, updated_at)
+					VALUES ($1, $2, 'shop', 'orders', $3, $4, true, '{}', $5, $5)`, fmt.Sprintf("01890000-0000-7000-8000-%012d", i), route[0], route[1], nullable(route[2]), now)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := newShop(t, uri, nil)
+		for key, status := range map[string]int{"good": 200, "ops": 404, "shape": 404, "rate": 404} {
+			if a := s.ask("POST", "/public/"+key+"/fetch", `{"columns":"id"}`); a.status != status {
+				t.Errorf("%s: %d %s", key, a.status, a.body)
+			}
+		}
+		// A correction takes effect; what is still wrong is told.
+		if a := s.admin("PATCH", "/admin/public-routes/rate", `{"description":"x"}`); a.status != 400 || a.fields()["rate_limit"] == "" {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+		for key, body := range map[string]string{"ops": `{"operation":"fetch"}`, "shape": `{"allowed_ops":["fetch"]}`, "rate": `{"rate_limit":null}`} {
+			if a := s.admin("PATCH", "/admin/public-routes/"+key, body); a.status != 200 {
+				t.Errorf("%s: %d %s", key, a.status, a.body)
+			}
+			if a := s.ask("POST", "/public/"+key+"/fetch", `{"columns":"id"}`); a.status != 200 {
+				t.Errorf("%s: %d %s", key, a.status, a.body)
+			}
+		}
+	})
+}
