@@ -207,7 +207,7 @@ func (g *Gateway) probe(ctx context.Context) []httpapi.Probe {
 			defer cancel()
 			started := time.Now()
 			err := client.Ping(ctx)
-			p := httpapi.Probe{Client: client.Name, Backend: client.Backend, Up: err == nil, Latency: time.Since(started)}
+			p := httpapi.Probe{Client: client.Name, Backend: client.Backend(), Up: err == nil, Latency: time.Since(started)}
 			if err != nil {
 				p.Error = sdk.AsError(err).Message
 			}

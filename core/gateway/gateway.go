@@ -46,7 +46,7 @@ func (g *Gateway) Execute(ctx context.Context, op *Operation) (*Result, error) {
 		g.metrics.observe(op, op.Client, started, err)
 		return nil, sdk.AsError(err)
 	}
-	return &Result{op: op, backend: client.Backend, answer: answer, cancel: cancel, started: started, metrics: g.metrics}, nil
+	return &Result{op: op, backend: client.Backend(), answer: answer, cancel: cancel, started: started, metrics: g.metrics}, nil
 }
 
 // resolve names the client, decides whether who asks may use it, and only then looks
