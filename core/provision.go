@@ -17,17 +17,18 @@ func (g *Gateway) postgresURI(name string) (uri, password string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	if client.Backend != "postgres" {
-		return "", "", sdk.E(sdk.Invalid, "not_postgres", fmt.Sprintf("client %q is no PostgreSQL database, but one of %s", name, client.Backend))
+	if client.Backend() != "postgres" {
+		return "", "", sdk.E(sdk.Invalid, "not_postgres", fmt.Sprintf("client %q is no PostgreSQL database, but one of %s", name, client.Backend()))
 	}
-	if client.Problem != "" {
-		return "", "", sdk.E(sdk.Unavailable, "not_configured", client.Problem)
+	config, problem := client.Config()
+	if problem != "" {
+		return "", "", sdk.E(sdk.Unavailable, "not_configured", problem)
 	}
 	var settings struct {
 		URI          string
 		PasswordFile string `json:"password_file"`
 	}
-	if err := json.Unmarshal(client.Config, &settings); err != nil {
+	if err := json.Unmarshal(config, &settings); err != nil {
 		return "", "", sdk.E(sdk.Invalid, "invalid_config", fmt.Sprintf("the config of client %q has no uri", name))
 	}
 	if path := settings.PasswordFile; path != "" {

@@ -23,24 +23,6 @@ import (
 	"github.com/athena-gateway/athena/internal/testenv"
 )
 
-// output is what a logger has written.
-type output struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
 // withPassword is uri with a password, which the tests' server does not ask for.
 func withPassword(t *testing.T, uri, password string) string {
 	t.Helper()

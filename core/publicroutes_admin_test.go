@@ -15,7 +15,7 @@ import (
 
 // audited returns the actions of the audit log with the members that were there before and
 // after.
-func (s *shop) audited(prefix string) []string {
+func (s *publicShop) audited(prefix string) []string {
 	s.t.Helper()
 	var lines []string
 	err := s.ledger.Read(context.Background(), func(ctx context.Context, c *sql.Conn) error {
@@ -65,7 +65,7 @@ func (s *shop) audited(prefix string) []string {
 
 // TestPublicRoutesAdmin are the operators' routes and what they refuse.
 func TestPublicRoutesAdmin(t *testing.T) {
-	eachShop(t, func(t *testing.T, s *shop) {
+	eachShop(t, func(t *testing.T, s *publicShop) {
 		const base = `"route_key":"r","client_name":"shop"`
 		for _, c := range []struct {
 			body  string
@@ -287,7 +287,7 @@ func TestPublicRoutesOfTwoGateways(t *testing.T) {
 
 // TestRegistry is the catalogue of APIs, for programs and for operators.
 func TestRegistry(t *testing.T) {
-	eachShop(t, func(t *testing.T, s *shop) {
+	eachShop(t, func(t *testing.T, s *publicShop) {
 		if a := s.ask("GET", "/registry", ""); a.status != 200 || a.body != "[]" {
 			t.Errorf("%d %s", a.status, a.body)
 		}

@@ -1,7 +1,6 @@
 package core
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -10,7 +9,6 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -25,31 +23,15 @@ import (
 
 const testAdminKey = "0123456789abcdef-admin"
 
-// shop is a gateway with the client shop, an SQLite file with the tables of shopSchema.
-type shop struct {
+// publicShop is a gateway with the client shop, an SQLite file with the tables of shopSchema.
+type publicShop struct {
 	*Gateway
 	t   testing.TB
 	url string
 	log *output
 }
 
-// output is what a gateway logs.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (s *shop) logged() string {
-	s.log.mu.Lock()
-	defer s.log.mu.Unlock()
-	return s.log.text.String()
-}
+func (s *publicShop) logged() string { return s.log.String() }
 
 // until waits for something that happens soon in the background.
 func until(t *testing.T, done func() bool) {
@@ -73,7 +55,7 @@ const shopSchema = `
 	INSERT INTO hidden VALUES (1, 'nobody sees this')`
 
 // newShop starts a gateway on a ledger.
-func newShop(t testing.TB, uri string, more func(*config.Config)) *shop {
+func newShop(t testing.TB, uri string, more func(*config.Config)) *publicShop {
 	t.Helper()
 	client, err := json.Marshal(map[string]any{"path": filepath.Join(t.TempDir(), "shop.db"), "sample": true})
 	if err != nil {
@@ -86,7 +68,7 @@ func newShop(t testing.TB, uri string, more func(*config.Config)) *shop {
 	if more != nil {
 		more(c)
 	}
-	s := &shop{t: t, log: &output{}}
+	s := &publicShop{t: t, log: &output{}}
 	s.Gateway, err = Open(context.Background(), c, Options{Logger: hclog.New(&hclog.LoggerOptions{Output: s.log, Level: hclog.Trace}), Version: "test"})
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +95,7 @@ func newShop(t testing.TB, uri string, more func(*config.Config)) *shop {
 }
 
 // sql executes SQL on the client shop and returns the rows.
-func (s *shop) sql(text string) string {
+func (s *publicShop) sql(text string) string {
 	s.t.Helper()
 	body, err := json.Marshal(map[string]string{"query": text})
 	if err != nil {
@@ -155,7 +137,7 @@ func (a answer) fields() map[string]string {
 	return envelope.Data.Details.Fields
 }
 
-func (s *shop) ask(method, path, body string, headers ...string) answer {
+func (s *publicShop) ask(method, path, body string, headers ...string) answer {
 	s.t.Helper()
 	request, err := http.NewRequest(method, s.url+path, strings.NewReader(body))
 	if err != nil {
@@ -179,13 +161,13 @@ func (s *shop) ask(method, path, body string, headers ...string) answer {
 	return answer{response.StatusCode, response.Header, string(b)}
 }
 
-func (s *shop) admin(method, path, body string) answer {
+func (s *publicShop) admin(method, path, body string) answer {
 	s.t.Helper()
 	return s.ask(method, path, body, "X-Athena-Key", testAdminKey)
 }
 
 // define creates a public route.
-func (s *shop) define(body string) {
+func (s *publicShop) define(body string) {
 	s.t.Helper()
 	if a := s.admin("POST", "/admin/public-routes", body); a.status != 201 {
 		s.t.Fatalf("%s: %d %s", body, a.status, a.body)
@@ -201,13 +183,13 @@ func nullable(document string) any {
 }
 
 // eachShop runs f on both kinds of ledger.
-func eachShop(t *testing.T, f func(t *testing.T, s *shop)) {
+func eachShop(t *testing.T, f func(t *testing.T, s *publicShop)) {
 	ledgertest.EachURI(t, func(t *testing.T, uri string) { f(t, newShop(t, uri, nil)) })
 }
 
 // TestPublicRoutes are requests of callers and what they get.
 func TestPublicRoutes(t *testing.T) {
-	eachShop(t, func(t *testing.T, s *shop) {
+	eachShop(t, func(t *testing.T, s *publicShop) {
 		for _, route := range []string{
 			`{"route_key":"orders","client_name":"shop","table_name":"orders","allowed_ops":["fetch","insert","update","delete"],
 				"columns":["id","item","qty","customer_id","customers(name)"],"filter":[{"operator":"eq","column":"tenant","value":5},{"operator":"is","column":"deleted","value":"false"}]}`,
@@ -338,7 +320,7 @@ func TestPublicRoutes(t *testing.T) {
 // TestPublicRouteAddresses: whatever is said about a route that is not there is said about
 // each in the same words, and only operators list them.
 func TestPublicRouteAddresses(t *testing.T) {
-	eachShop(t, func(t *testing.T, s *shop) {
+	eachShop(t, func(t *testing.T, s *publicShop) {
 		s.define(`{"route_key":"gone","client_name":"shop","table_name":"orders","operation":"fetch"}`)
 		s.define(`{"route_key":"off","client_name":"shop","table_name":"orders","operation":"fetch","active":false}`)
 		s.define(`{"route_key":"here","client_name":"shop","table_name":"orders","operation":"fetch"}`)

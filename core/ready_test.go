@@ -64,8 +64,8 @@ func sqlite(t *testing.T, name string) config.Client {
 	return config.Client{Name: name, Backend: "sqlite", Config: json.RawMessage(fmt.Sprintf(`{"path": %q}`, path))}
 }
 
-// answer is the status and the members of a JSON answer.
-func answer(t *testing.T, url string) (int, map[string]any) {
+// statusOf is the status and the members of a JSON answer.
+func statusOf(t *testing.T, url string) (int, map[string]any) {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 60 * time.Second}
 	response, err := client.Get(url)
@@ -87,7 +87,7 @@ func answer(t *testing.T, url string) (int, map[string]any) {
 // reasons of an answer of /ready, as they are printed.
 func reasons(t *testing.T, url string) string {
 	t.Helper()
-	status, body := answer(t, url+"/ready")
+	status, body := statusOf(t, url+"/ready")
 	return fmt.Sprint(status, " ", body["status"], " ", body["reasons"])
 }
 
@@ -106,7 +106,7 @@ func TestHangingClients(t *testing.T) {
 	}
 	_, url := serve(t, c)
 	states := func() (int, any, map[string]string) {
-		status, body := answer(t, url+"/health/cluster")
+		status, body := statusOf(t, url+"/health/cluster")
 		found := map[string]string{}
 		for _, entry := range body["clients"].([]any) {
 			client := entry.(map[string]any)
@@ -143,13 +143,13 @@ func TestNoClientAvailable(t *testing.T) {
 	if got := reasons(t, url); got != "503 unavailable [no_client_available]" {
 		t.Errorf("/ready: %s", got)
 	}
-	if status, body := answer(t, url+"/livez"); status != 200 || body["status"] != "ok" {
+	if status, body := statusOf(t, url+"/livez"); status != 200 || body["status"] != "ok" {
 		t.Errorf("/livez: %d %v", status, body)
 	}
-	if status, body := answer(t, url+"/health"); status != 200 || body["status"] != "degraded" {
+	if status, body := statusOf(t, url+"/health"); status != 200 || body["status"] != "degraded" {
 		t.Errorf("/health: %d %v", status, body)
 	}
-	if status, _ := answer(t, url+"/health/cluster"); status != 503 {
+	if status, _ := statusOf(t, url+"/health/cluster"); status != 503 {
 		t.Errorf("/health/cluster: %d", status)
 	}
 }
@@ -187,13 +187,13 @@ func TestShutdownDelay(t *testing.T) {
 			t.Fatalf("/ready while it ends: %s", got)
 		}
 	}
-	if status, body := answer(t, url+"/health"); status != 503 || fmt.Sprint(body["obstacles"]) != "[shutting_down]" {
+	if status, body := statusOf(t, url+"/health"); status != 503 || fmt.Sprint(body["obstacles"]) != "[shutting_down]" {
 		t.Errorf("/health: %d %v", status, body)
 	}
-	if status, _ := answer(t, url+"/livez"); status != 200 {
+	if status, _ := statusOf(t, url+"/livez"); status != 200 {
 		t.Errorf("/livez: %d", status)
 	}
-	if status, body := answer(t, url+"/health/cluster"); status != 200 || body["status"] != "ok" {
+	if status, body := statusOf(t, url+"/health/cluster"); status != 200 || body["status"] != "ok" {
 		t.Errorf("its clients are gone too early: %d %v", status, body)
 	}
 	cancel()

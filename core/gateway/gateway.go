@@ -51,7 +51,7 @@ func (g *Gateway) Execute(ctx context.Context, op *Operation) (*Result, error) {
 	op.Call.Trace = op.Trace
 	ctx, cancel := context.WithCancelCause(ctx)
 	answer, retries, err := client.Execute(ctx, cancel, &op.Call)
-	o := outcome{client: op.Client, backend: client.Backend, retries: retries, waited: time.Since(asked)}
+	o := outcome{client: op.Client, backend: client.Backend(), retries: retries, waited: time.Since(asked)}
 	if err != nil {
 		cancel(nil)
 		o.err = sdk.AsError(err)
