@@ -3,6 +3,7 @@ package ledgertest
 
 import (
 	"context"
+	"database/sql"
 	"path/filepath"
 	"testing"
 	"time"
@@ -52,4 +53,15 @@ func OpenWith(t testing.TB, o ledger.Options) *ledger.Ledger {
 		_ = l.Close(ctx) // a test of a dead ledger has rows that cannot be written
 	})
 	return l
+}
+
+// Count is the one number that a query answers with.
+func Count(t testing.TB, l *ledger.Ledger, query string, args ...any) (n int64) {
+	t.Helper()
+	if err := l.Read(context.Background(), func(ctx context.Context, c *sql.Conn) error {
+		return c.QueryRowContext(ctx, query, args...).Scan(&n)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

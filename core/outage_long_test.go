@@ -1,0 +1,8 @@
+//go:build long
+
+package core
+
+import "time"
+
+// outage is how long TestLedgerOutage keeps the ledger hanging, then gone: 60 s together.
+const outage = 30 * time.Second
