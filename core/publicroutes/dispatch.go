@@ -51,14 +51,14 @@ func (r *Routes) dispatch(q *httpx.Request) (*httpx.Response, error) {
 			subject = *p.Query
 		}
 	}
-	response, err := r.options.Serve(q, op, subject, func(ctx context.Context, o *gateway.Operation) (*gateway.Result, error) {
+	response, err := r.options.Serve(q, op, subject, func(ctx context.Context, cancel context.CancelCauseFunc, o *gateway.Operation) (*gateway.Result, error) {
 		o.Door, o.Target = "public", gateway.Target{Named: p.Client}
 		for i := range o.Call.Statements {
 			if err := p.restrict(&o.Call.Statements[i]); err != nil {
 				return nil, err
 			}
 		}
-		result, err := r.options.Execute(ctx, o)
+		result, err := r.options.Execute(ctx, cancel, o)
 		if err == nil {
 			return result, nil
 		}
