@@ -511,12 +511,17 @@ func (r *Rows) flush(ends, last bool) error {
 	if r.err != nil {
 		return r.err
 	}
-	c := &Chunk{}
-	if !r.headSent || ends {
+	var c *Chunk
+	if r.headSent && !ends {
+		c = &Chunk{}
+	} else {
 		m := &message{head: r.Head, tail: r.Tail}
 		c = &m.Chunk
 		if !r.headSent {
 			m.head.Shape = r.shape()
+			if r.opts.NoColumns {
+				m.head.Columns = nil
+			}
 			c.Head, r.headSent = &m.head, true
 		}
 		if ends {

@@ -199,6 +199,7 @@ func (r *ResultOptions) encode(e *encoder) {
 	e.bool(6, r.CapRows)
 	e.int(7, r.MaxBytes)
 	e.bool(8, r.SQLHeaders)
+	e.bool(9, r.NoColumns)
 }
 
 func (r *ResultOptions) decode(d decoder) {
@@ -220,6 +221,8 @@ func (r *ResultOptions) decode(d decoder) {
 			r.MaxBytes = d.int()
 		case 8:
 			r.SQLHeaders = d.bool()
+		case 9:
+			r.NoColumns = d.bool()
 		default:
 			d.skip()
 		}

@@ -47,7 +47,7 @@ func (a *API) newRequest(r *httpx.Request, name string, writes bool) *request {
 	op.Door, op.Name, op.Writes, op.Method, op.Path, op.Started = "gateway", name, writes, r.Method(), r.Route(), r.Started()
 	op.Target.Named, op.UserID, op.OrganizationID = r.Header("X-Athena-Client"), r.Header("X-User-Id"), r.Header("X-Organization-Id")
 	op.RequestID, op.Trace, op.Principal, op.Attempt = r.ID, r.Trace(), r.Principal, &r.Attempt
-	op.Call.Statements = q.statements[:]
+	op.Call.Statements, op.Call.Result.NoColumns = q.statements[:], true // the rows name them
 	q.payload.subject = a.subject
 	return q
 }
