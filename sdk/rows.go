@@ -30,6 +30,7 @@ type Chunk struct {
 
 	last   bool            // nothing follows for this call
 	pieces mem.BufferSlice // received: the body in pieces
+	bad    error           // while it is decoded
 }
 
 // Rows writes the answer of a call: row JSON (or CSV) goes straight into pooled chunks

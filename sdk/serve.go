@@ -419,8 +419,9 @@ func (s *server) Session(stream grpc.BidiStreamingServer[pluginpb.CallOrPart, pl
 	stop := context.AfterFunc(stream.Context(), now.end)
 	defer stop()
 	calls := context.WithoutCancel(stream.Context())
+	var message callMessage
 	for {
-		var message callMessage
+		message = callMessage{}
 		if err := stream.RecvMsg(&message); err != nil {
 			if errors.Is(err, io.EOF) {
 				return nil

@@ -762,7 +762,7 @@ func (c *Chunk) encodeHead(e *encoder) {
 
 // decode reads a Chunk and returns its body.
 func (c *Chunk) decode(b []byte) (body []byte, err error) {
-	d := decoder{b: b, err: &err}
+	d := decoder{b: b, err: &c.bad}
 	for d.next() {
 		switch d.num {
 		case 1:
@@ -784,7 +784,7 @@ func (c *Chunk) decode(b []byte) (body []byte, err error) {
 			d.skip()
 		}
 	}
-	return body, err
+	return body, c.bad
 }
 
 func (h *Head) encode(e *encoder) {
