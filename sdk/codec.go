@@ -24,7 +24,8 @@ type callMessage struct {
 	call  *Call
 	parts bool // the call's payload follows in parts
 	part  []byte
-	last  bool // of the parts
+	last  bool  // of the parts
+	bad   error // while it is decoded
 }
 
 func (codec) Marshal(v any) (mem.BufferSlice, error) {
@@ -97,8 +98,8 @@ func (m *callMessage) marshal() mem.BufferSlice {
 	return mem.BufferSlice{mem.NewBuffer(b, heads)}
 }
 
-func (m *callMessage) unmarshal(b []byte) (err error) {
-	d := decoder{b: b, err: &err}
+func (m *callMessage) unmarshal(b []byte) error {
+	d := decoder{b: b, err: &m.bad}
 	for d.next() {
 		switch d.num {
 		case 1:
@@ -120,7 +121,7 @@ func (m *callMessage) unmarshal(b []byte) (err error) {
 			d.skip()
 		}
 	}
-	return err
+	return m.bad
 }
 
 // bodyField is the tag of Chunk.body.

@@ -348,6 +348,7 @@ func (r *Remote) Execute(ctx context.Context, call *Call) (*Answer, error) {
 	}
 	call.ID = r.nextID.Add(1)
 	a := &Answer{remote: r, session: s, ctx: ctx, id: call.ID}
+	a.pieces = a.first[:0]
 	if ctx.Done() != nil {
 		a.stop = context.AfterFunc(ctx, a.cancel) // before send, which waits for a plugin that does not read
 	}
@@ -395,7 +396,9 @@ type Answer struct {
 	graceMu sync.Mutex
 	grace   *time.Timer // runs while a cancelled call has not answered
 
+	chunk  Chunk           // the last one received
 	pieces mem.BufferSlice // received and not yet handed out
+	first  [1]mem.Buffer   // room for the pieces of a small answer
 	given  mem.Buffer      // handed out by the last Next
 	head   *Head
 	tail   *Tail
@@ -465,8 +468,9 @@ func (a *Answer) receive() error {
 	if a.err != nil {
 		return a.err
 	}
-	var c Chunk
-	if err := a.session.stream.RecvMsg(&c); err != nil {
+	c := &a.chunk
+	*c = Chunk{}
+	if err := a.session.stream.RecvMsg(c); err != nil {
 		a.err = lost(a.ctx, err, ExecutedUnknown)
 		return a.err
 	}

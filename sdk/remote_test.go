@@ -324,6 +324,56 @@ func TestRemoteHugeRow(t *testing.T) {
 	}
 }
 
+// endless is an instance whose table "wait" is read until the call's context ends.
+type endless struct{ begun, ended chan struct{} }
+
+func (e endless) Close() error { return nil }
+
+func (e endless) Execute(ctx context.Context, call *Call, _ *Rows) error {
+	if call.Statements[0].Table.Name != "wait" {
+		return nil
+	}
+	close(e.begun)
+	<-ctx.Done()
+	close(e.ended)
+	return ctx.Err()
+}
+
+// TestStreamEnds: a call ends with its stream, also one that is not the stream's first.
+func TestStreamEnds(t *testing.T) {
+	e := endless{make(chan struct{}), make(chan struct{})}
+	type none struct{}
+	remote, stop, err := InProcess(Plugin{Name: "x", Version: "1", Backend: NewBackend(func(context.Context, none) (endless, error) { return e, nil },
+		Capabilities{Verbs: []Verb{Select}})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	if _, err := remote.OpenInstance(t.Context(), "i", 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	a, err := remote.Execute(t.Context(), askFor("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readAll(a); err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error)
+	go func() {
+		_, err := remote.Execute(t.Context(), askFor("wait"))
+		failed <- err
+	}()
+	<-e.begun
+	if err := remote.Close(); err != nil {
+		t.Error(err)
+	}
+	<-e.ended
+	if err := <-failed; err == nil {
+		t.Error("the call did not fail")
+	}
+}
+
 // TestClosedRemote: a call that comes when the connection is closed has not been executed, and
 // another process may take it.
 func TestClosedRemote(t *testing.T) {

@@ -30,6 +30,7 @@ type Chunk struct {
 
 	last   bool            // nothing follows for this call
 	pieces mem.BufferSlice // received: the body in pieces
+	bad    error           // while it is decoded
 }
 
 // Rows writes the answer of a call: row JSON (or CSV) goes straight into pooled chunks
@@ -511,12 +512,17 @@ func (r *Rows) flush(ends, last bool) error {
 	if r.err != nil {
 		return r.err
 	}
-	c := &Chunk{}
-	if !r.headSent || ends {
+	var c *Chunk
+	if r.headSent && !ends {
+		c = &Chunk{}
+	} else {
 		m := &message{head: r.Head, tail: r.Tail}
 		c = &m.Chunk
 		if !r.headSent {
 			m.head.Shape = r.shape()
+			if r.opts.NoColumns {
+				m.head.Columns = nil
+			}
 			c.Head, r.headSent = &m.head, true
 		}
 		if ends {

@@ -73,6 +73,19 @@ func bareValues(r *Rows) error {
 	return errors.Join(r.Row(1), r.Row("a,\"b"), r.Row(nil))
 }
 
+// TestNoColumns: a head leaves the columns out when nobody looks at them; the rows have them.
+func TestNoColumns(t *testing.T) {
+	for _, no := range []bool{false, true} {
+		got, err := write(ResultOptions{NoColumns: no}, oneRow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if named := got.Heads[0].Columns != nil; named == no || got.Bodies[0] != `[{"user_id":1,"note":null}]` {
+			t.Errorf("NoColumns %t: columns %v of %s", no, got.Heads[0].Columns, got.Bodies[0])
+		}
+	}
+}
+
 func TestRowsBodies(t *testing.T) {
 	for _, test := range []struct {
 		name string

@@ -415,8 +415,13 @@ func (s *server) end(call *Call, o *openInstance) {
 
 // Session carries one call after another.
 func (s *server) Session(stream grpc.BidiStreamingServer[pluginpb.CallOrPart, pluginpb.Chunk]) error {
+	var now running
+	stop := context.AfterFunc(stream.Context(), now.end)
+	defer stop()
+	calls := context.WithoutCancel(stream.Context())
+	var message callMessage
 	for {
-		var message callMessage
+		message = callMessage{}
 		if err := stream.RecvMsg(&message); err != nil {
 			if errors.Is(err, io.EOF) {
 				return nil
@@ -431,9 +436,40 @@ func (s *server) Session(stream grpc.BidiStreamingServer[pluginpb.CallOrPart, pl
 				return err
 			}
 		}
-		if err := s.call(stream, message.call); err != nil {
+		ctx, cancel := context.WithCancelCause(calls)
+		now.set(cancel)
+		err := s.call(ctx, cancel, stream, message.call)
+		now.set(nil)
+		cancel(nil)
+		if err != nil {
 			return err
 		}
+	}
+}
+
+// running is the call that runs on a session, which ends with its stream. A child of the
+// stream's context would end with it too, and would have to join it and leave it for each call.
+type running struct {
+	mu     sync.Mutex
+	cancel context.CancelCauseFunc // nil: none runs
+	ended  bool
+}
+
+func (r *running) set(cancel context.CancelCauseFunc) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cancel = cancel
+	if r.ended && cancel != nil {
+		cancel(context.Canceled)
+	}
+}
+
+func (r *running) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = true
+	if r.cancel != nil {
+		r.cancel(context.Canceled)
 	}
 }
 
@@ -458,10 +494,8 @@ func receiveParts(stream grpc.ServerStream, call *Call) error {
 	}
 }
 
-// call runs one call and sends its answer. Its error is the stream's.
-func (s *server) call(stream grpc.ServerStream, call *Call) error {
-	ctx, cancel := context.WithCancelCause(stream.Context())
-	defer cancel(nil)
+// call runs one call, whose context is ctx, and sends its answer. Its error is the stream's.
+func (s *server) call(ctx context.Context, cancel context.CancelCauseFunc, stream grpc.ServerStream, call *Call) error {
 	instance, refused := s.begin(call, cancel)
 	if refused != nil {
 		return stream.SendMsg(&Chunk{Err: refused, last: true})

@@ -406,6 +406,7 @@ type ResultOptions struct {
 	CapRows    bool  // more than MaxRows: end silently instead of failing
 	MaxBytes   int64 // bound on the memory of rows held back until COMMIT; 0: DefaultMaxHeld
 	SQLHeaders bool  // SQL may set status and headers; the answer does not stream
+	NoColumns  bool  // the caller does not look at Head.Columns: they may be left out
 }
 
 // DefaultMaxHeld is how many bytes of a write's returned rows are held until COMMIT

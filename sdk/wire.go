@@ -199,6 +199,7 @@ func (r *ResultOptions) encode(e *encoder) {
 	e.bool(6, r.CapRows)
 	e.int(7, r.MaxBytes)
 	e.bool(8, r.SQLHeaders)
+	e.bool(9, r.NoColumns)
 }
 
 func (r *ResultOptions) decode(d decoder) {
@@ -220,6 +221,8 @@ func (r *ResultOptions) decode(d decoder) {
 			r.MaxBytes = d.int()
 		case 8:
 			r.SQLHeaders = d.bool()
+		case 9:
+			r.NoColumns = d.bool()
 		default:
 			d.skip()
 		}
@@ -759,7 +762,7 @@ func (c *Chunk) encodeHead(e *encoder) {
 
 // decode reads a Chunk and returns its body.
 func (c *Chunk) decode(b []byte) (body []byte, err error) {
-	d := decoder{b: b, err: &err}
+	d := decoder{b: b, err: &c.bad}
 	for d.next() {
 		switch d.num {
 		case 1:
@@ -781,7 +784,7 @@ func (c *Chunk) decode(b []byte) (body []byte, err error) {
 			d.skip()
 		}
 	}
-	return body, err
+	return body, c.bad
 }
 
 func (h *Head) encode(e *encoder) {

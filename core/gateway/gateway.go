@@ -34,9 +34,8 @@ type Gateway struct{ options Options }
 func New(o Options) *Gateway { return &Gateway{options: o} }
 
 // Execute is the one path of every door: name the client, authorize, find it, execute, hand
-// the answer on.
-// ctx must outlive the Result; ending it cancels the call.
-func (g *Gateway) Execute(ctx context.Context, op *Operation) (*Result, error) {
+// the answer on. See Executor.
+func (g *Gateway) Execute(ctx context.Context, cancel context.CancelCauseFunc, op *Operation) (*Result, error) {
 	op.entered = true
 	asked := time.Now()
 	if op.Started.IsZero() {
@@ -49,16 +48,14 @@ func (g *Gateway) Execute(ctx context.Context, op *Operation) (*Result, error) {
 		return nil, e
 	}
 	op.Call.Trace = op.Trace
-	ctx, cancel := context.WithCancelCause(ctx)
 	answer, retries, err := client.Execute(ctx, cancel, &op.Call)
 	o := outcome{client: op.Client, backend: client.Backend(), retries: retries, waited: time.Since(asked)}
 	if err != nil {
-		cancel(nil)
 		o.err = sdk.AsError(err)
 		g.end(op, &o)
 		return nil, o.err
 	}
-	return &Result{gateway: g, op: op, outcome: o, answer: answer, cancel: cancel}, nil
+	return &Result{gateway: g, op: op, outcome: o, answer: answer}, nil
 }
 
 // Refuse is for a door that answers an operation with err before it could be executed. Of
@@ -97,19 +94,17 @@ func (g *Gateway) registered(name string) string {
 }
 
 // Result is an operation's answer. It may still be streaming when Execute returns, and it
-// owns the call: its context, its session, its metrics. It is used by one goroutine and
-// ends with Close.
+// owns the call: its session, its metrics. It is used by one goroutine and ends with Close.
 type Result struct {
 	gateway *Gateway
 	op      *Operation
 	outcome outcome
 	answer  *sdk.Answer
-	cancel  context.CancelCauseFunc
 }
 
 // NewResult wraps an answer, for tests of doors.
 func NewResult(op *Operation, backend string, answer *sdk.Answer) *Result {
-	return &Result{gateway: New(Options{Metrics: NewMetrics(prometheus.NewRegistry())}), op: op, outcome: outcome{client: op.Client, backend: backend}, answer: answer, cancel: func(error) {}}
+	return &Result{gateway: New(Options{Metrics: NewMetrics(prometheus.NewRegistry())}), op: op, outcome: outcome{client: op.Client, backend: backend}, answer: answer}
 }
 
 // Backend is the kind of database that answered.
@@ -154,7 +149,6 @@ func (r *Result) Close(err error) {
 	}
 	r.outcome.tail = r.answer.Tail()
 	r.answer.Close()
-	r.cancel(nil)
 	r.gateway.end(r.op, &r.outcome)
 }
 
@@ -163,7 +157,9 @@ type Metrics struct {
 	operations *prometheus.CounterVec
 	duration   *prometheus.HistogramVec
 	retries    *prometheus.CounterVec
-	children   sync.Map // childKey -> *child: no label lookup on the hot path
+
+	mu       sync.RWMutex
+	children map[childKey]*child // of operations that succeeded: no label lookup on the hot path
 }
 
 type childKey struct{ client, door, name string }
@@ -176,6 +172,7 @@ type child struct {
 // NewMetrics makes the metrics and registers them.
 func NewMetrics(registerer prometheus.Registerer) *Metrics {
 	m := &Metrics{
+		children: map[childKey]*child{},
 		operations: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "athena_gateway_operations_total",
 			Help: "Operations by client, door, operation and outcome (ok, or the kind of error)."}, []string{"client", "door", "operation", "outcome"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "athena_gateway_operation_duration_seconds",
@@ -197,12 +194,23 @@ func (m *Metrics) observe(op *Operation, client string, took time.Duration, err 
 		m.duration.WithLabelValues(client, op.Name).Observe(took.Seconds())
 		return
 	}
-	key := childKey{client, op.Door, op.Name}
-	c, ok := m.children.Load(key)
-	if !ok {
-		c, _ = m.children.LoadOrStore(key, &child{
-			m.operations.WithLabelValues(client, op.Door, op.Name, "ok"), m.duration.WithLabelValues(client, op.Name)})
+	c := m.child(childKey{client, op.Door, op.Name})
+	c.ok.Inc()
+	c.duration.Observe(took.Seconds())
+}
+
+func (m *Metrics) child(key childKey) *child {
+	m.mu.RLock()
+	c := m.children[key]
+	m.mu.RUnlock()
+	if c != nil {
+		return c
 	}
-	c.(*child).ok.Inc()
-	c.(*child).duration.Observe(took.Seconds())
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c = m.children[key]; c == nil {
+		c = &child{m.operations.WithLabelValues(key.client, key.door, key.name, "ok"), m.duration.WithLabelValues(key.client, key.name)}
+		m.children[key] = c
+	}
+	return c
 }

@@ -38,7 +38,11 @@ type Operation struct {
 // Executor executes an Operation. Execute of this package is the one implementation;
 // doors take the function so that their tests can stand in for it. The error is an
 // *sdk.Error. The caller must Close the Result exactly once.
-type Executor func(ctx context.Context, op *Operation) (*Result, error)
+//
+// The end of ctx cancels the call, also while its answer is read. cancel ends ctx: it is used
+// when the answer does not begin in time. A door that wants to execute another operation
+// after that gives each a context of its own; one that has a context per request need not.
+type Executor func(ctx context.Context, cancel context.CancelCauseFunc, op *Operation) (*Result, error)
 
 // keyID is the id of the API key that asks, "" if none does.
 func (op *Operation) keyID() string {

@@ -42,16 +42,16 @@ func (a *API) refuse(q *request, err error) {
 }
 
 func (a *API) newRequest(r *httpx.Request, name string, writes bool) *request {
-	q := &request{operation: gateway.Operation{
-		Door: "gateway", Name: name, Writes: writes, Method: r.Method(), Path: r.Route(), Started: r.Started(),
-		Target: gateway.Target{Named: r.Header("X-Athena-Client")}, RequestID: r.ID, Trace: r.Trace(), Principal: r.Principal, Attempt: &r.Attempt,
-		UserID: r.Header("X-User-Id"), OrganizationID: r.Header("X-Organization-Id"),
-	}}
+	q := &request{}
+	op := &q.operation // field by field: an Operation is large to be copied
+	op.Door, op.Name, op.Writes, op.Method, op.Path, op.Started = "gateway", name, writes, r.Method(), r.Route(), r.Started()
+	op.Target.Named, op.UserID, op.OrganizationID = r.Header("X-Athena-Client"), r.Header("X-User-Id"), r.Header("X-Organization-Id")
+	op.RequestID, op.Trace, op.Principal, op.Attempt = r.ID, r.Trace(), r.Principal, &r.Attempt
+	op.Call.Statements, op.Call.Result.NoColumns = q.statements[:], true // the rows name them
 	if a.as != nil {
-		q.operation.Door, q.operation.Path, q.operation.Target = a.as.Door, a.as.Path, a.as.Target
+		op.Door, op.Path, op.Target = a.as.Door, a.as.Path, a.as.Target
 	}
 	q.payload.subject = a.subject
-	q.operation.Call.Statements = q.statements[:]
 	return q
 }
 
@@ -97,7 +97,7 @@ func (a *API) fetchRows(r *httpx.Request, q *request) (*httpx.Response, error) {
 		return nil, err
 	}
 	q.operation.Call.Result.StripNulls = q.strips(r)
-	result, err := a.options.Execute(r.Context(), &q.operation)
+	result, err := a.options.Execute(r.Context(), r.Cancel(), &q.operation)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +147,7 @@ func (a *API) write(r *httpx.Request, q *request, did string, fill func(*payload
 	if s.Verb == sdk.Insert && s.Rows.Payload[0] == '{' && s.Returning != sdk.ReturnNone {
 		options.Format = sdk.FormatObject // an object in, an object out
 	}
-	result, err := a.options.Execute(r.Context(), &q.operation)
+	result, err := a.options.Execute(r.Context(), r.Cancel(), &q.operation)
 	if err != nil {
 		return nil, err
 	}

@@ -117,7 +117,7 @@ func serve(t testing.TB, more ...func(*Options)) *server {
 	}
 	s := &server{calls: make(chan *gateway.Operation, 1000)}
 	o := Options{Metrics: prometheus.NewRegistry()}
-	o.Execute = func(ctx context.Context, op *gateway.Operation) (*gateway.Result, error) {
+	o.Execute = func(ctx context.Context, _ context.CancelCauseFunc, op *gateway.Operation) (*gateway.Result, error) {
 		select {
 		case s.calls <- op:
 		default:
@@ -302,8 +302,8 @@ func TestClientLeaves(t *testing.T) {
 	cancelled := make(chan time.Time, 1)
 	s := serve(t, func(o *Options) {
 		execute := o.Execute
-		o.Execute = func(ctx context.Context, op *gateway.Operation) (*gateway.Result, error) {
-			result, err := execute(ctx, op)
+		o.Execute = func(ctx context.Context, cancel context.CancelCauseFunc, op *gateway.Operation) (*gateway.Result, error) {
+			result, err := execute(ctx, cancel, op)
 			cancelled <- time.Now()
 			return result, err
 		}

@@ -158,7 +158,10 @@ func (p *payload) readColumns(r *reader) {
 				read(item)
 			}
 		})
-	} else if list := r.text("columns"); strings.TrimSpace(list) != "" {
+	} else if list := r.text("columns"); list == "*" {
+		p.hasColumns = true // all of them, which no items mean
+		return
+	} else if strings.TrimSpace(list) != "" {
 		read(list)
 	}
 	p.hasColumns = len(p.items) > 0

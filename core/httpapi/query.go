@@ -89,7 +89,7 @@ func (a *API) execute(r *httpx.Request, q *request, byDatabase bool) (*httpx.Res
 	if byDatabase && q.operation.Target.Named == "" {
 		q.operation.Target.Named = p.database
 	}
-	result, err := a.options.Execute(r.Context(), &q.operation)
+	result, err := a.options.Execute(r.Context(), r.Cancel(), &q.operation)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +137,7 @@ func (a *API) count(r *httpx.Request, q *request) (*httpx.Response, error) {
 		q.operation.Target.Named = p.database
 	}
 	started := time.Now()
-	result, err := a.options.Execute(r.Context(), &q.operation)
+	result, err := a.options.Execute(r.Context(), r.Cancel(), &q.operation)
 	if err != nil {
 		return nil, err
 	}

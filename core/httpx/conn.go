@@ -78,6 +78,7 @@ type conn struct {
 
 	begun bool      // bytes of a request have arrived since the last answer
 	asked time.Time // the read deadline that the HTTP server wants
+	armed time.Time // the one that is set, perhaps an earlier one
 	grace time.Time // end of the time that a drain leaves an idle connection
 	last  bool      // the last look before closing
 
@@ -100,15 +101,24 @@ func newConn(nc net.Conn, s *Server) *conn {
 	return c
 }
 
-// SetReadDeadline is the HTTP server's idle or read timeout.
+// SetReadDeadline is the HTTP server's idle or read timeout. The server moves it on with each
+// request, which would be work for the timers: an earlier one stays until Read meets it.
 func (c *conn) SetReadDeadline(t time.Time) error {
 	c.asked = t
-	err := c.Conn.SetReadDeadline(t)
+	var err error
+	if c.armed.IsZero() || t.Before(c.armed) {
+		err = c.arm(t)
+	}
 	// Checked after the deadline is set: a drain that begins in between wakes the Read.
 	if err == nil && !c.begun && c.server.draining.Load() {
-		err = c.Conn.SetReadDeadline(c.idleUntil())
+		err = c.arm(c.idleUntil())
 	}
 	return err
+}
+
+func (c *conn) arm(t time.Time) error {
+	c.armed = t
+	return c.Conn.SetReadDeadline(t)
 }
 
 // idleUntil is when a drain closes the connection if no request begins.
@@ -128,18 +138,26 @@ func (c *conn) Read(p []byte) (int, error) {
 		if n > 0 {
 			c.begun = true
 		}
-		if err == nil || !c.server.draining.Load() || !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
-		// The drain woke us, or the time is up.
 		now := time.Now()
+		if !c.server.draining.Load() {
+			if !c.asked.IsZero() && !now.Before(c.asked) {
+				return n, err
+			}
+			if c.arm(c.asked); !c.server.draining.Load() {
+				continue
+			}
+		}
+		// The drain woke us, or the time is up.
 		until := c.asked
 		if !c.begun {
 			until = c.idleUntil()
 		}
 		switch {
 		case now.Before(until) || c.begun && until.IsZero():
-			c.Conn.SetReadDeadline(until)
+			c.arm(until)
 		case c.begun:
 			return 0, err
 		case c.last:
@@ -147,7 +165,7 @@ func (c *conn) Read(p []byte) (int, error) {
 		default:
 			// A deadline hides bytes that came just before it: look once more.
 			c.last = true
-			c.Conn.SetReadDeadline(now.Add(lastLook))
+			c.arm(now.Add(lastLook))
 		}
 	}
 }

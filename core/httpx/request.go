@@ -43,6 +43,9 @@ type Request struct {
 // shutdown runs out of patience.
 func (r *Request) Context() context.Context { return r.ctx }
 
+// Cancel is what ends Context, and with it what the request has under way.
+func (r *Request) Cancel() context.CancelCauseFunc { return r.cancel }
+
 // Method is the request's method.
 func (r *Request) Method() string {
 	method := r.fctx.Method()

@@ -285,6 +285,45 @@ func TestSlowRequestIsDropped(t *testing.T) {
 	}
 }
 
+// TestIdleTimeout: a connection between requests is held to the idle timeout, whatever deadline
+// an earlier request had.
+func TestIdleTimeout(t *testing.T) {
+	const request = "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+	routes := []Route{route("/x", func(*Request) (*Response, error) { return &Response{Bytes: []byte("{}")}, nil })}
+	ask := func(c net.Conn, r *bufio.Reader) {
+		t.Helper()
+		io.WriteString(c, request)
+		response, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, response.Body)
+	}
+
+	_, url := start(t, Options{HeaderTimeout: 50 * time.Millisecond, Routes: routes})
+	c := dial(t, url)
+	r := bufio.NewReader(c)
+	for range 2 {
+		ask(c, r)
+		c.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+		if _, err := r.Peek(1); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("an idle connection: %v", err)
+		}
+		c.SetReadDeadline(time.Time{})
+	}
+	ask(c, r)
+
+	_, url = start(t, Options{HeaderTimeout: 50 * time.Millisecond, IdleTimeout: 200 * time.Millisecond, Routes: routes})
+	c = dial(t, url)
+	r = bufio.NewReader(c)
+	ask(c, r)
+	ask(c, r)
+	c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := r.Peek(1); err != io.EOF {
+		t.Errorf("a connection idle for too long: %v", err)
+	}
+}
+
 // TestDrain keeps clients busy on kept-alive and on fresh connections and shuts down
 // among them: every request that was sent must be answered.
 func TestDrain(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,8 +49,10 @@ type process struct {
 	why      string // it was lost; to be read when lost is closed
 }
 
-// connections to one plugin: one alone bounds what many callers get through.
-const connections = 2
+// connections is how many there are to one plugin. A connection has one reader and one writer
+// at either end: one alone bounds what a plugin of several processors gets through, and with
+// one processor calls that share a connection share its system calls.
+func connections() int { return min(pluginProcs(runtime.GOMAXPROCS(0)), 2) }
 
 // launch starts a program of p and returns when it can open instances. It ends with ctx or
 // after StartTimeout. Its error says what to do.
@@ -120,7 +123,7 @@ func (p *process) connect(ctx context.Context, name string) error {
 // dial connects and asks the plugin who it is.
 func (p *process) dial(ctx context.Context, address net.Addr, name string) error {
 	var err error
-	conns := make([]*grpc.ClientConn, connections)
+	conns := make([]*grpc.ClientConn, connections())
 	for i := range conns {
 		if conns[i], err = dialConn(address); err != nil {
 			return err

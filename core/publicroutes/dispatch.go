@@ -43,14 +43,14 @@ func (r *Routes) dispatch(q *httpx.Request) (*httpx.Response, error) {
 		}
 		return nil, err
 	}
-	response, err := r.options.Serve(q, as, p.subject(c.op), func(ctx context.Context, o *gateway.Operation) (*gateway.Result, error) {
+	response, err := r.options.Serve(q, as, p.subject(c.op), func(ctx context.Context, cancel context.CancelCauseFunc, o *gateway.Operation) (*gateway.Result, error) {
 		o.Target = as.Target // whatever else the request says of it
 		for i := range o.Call.Statements {
 			if err := p.restrict(&o.Call.Statements[i]); err != nil {
 				return nil, err
 			}
 		}
-		result, err := r.options.Execute(ctx, o)
+		result, err := r.options.Execute(ctx, cancel, o)
 		if err != nil {
 			return nil, c.mask(err)
 		}

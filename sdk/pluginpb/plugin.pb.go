@@ -3449,15 +3449,17 @@ func (x *Expect) GetKeyEquals() []*Value {
 }
 
 type ResultOptions struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Format        Format                 `protobuf:"varint,1,opt,name=format,proto3,enum=athena.plugin.v1.Format" json:"format,omitempty"`
-	MediaType     string                 `protobuf:"bytes,2,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
-	Naming        Naming                 `protobuf:"varint,3,opt,name=naming,proto3,enum=athena.plugin.v1.Naming" json:"naming,omitempty"`
-	StripNulls    bool                   `protobuf:"varint,4,opt,name=strip_nulls,json=stripNulls,proto3" json:"strip_nulls,omitempty"`
-	MaxRows       int64                  `protobuf:"varint,5,opt,name=max_rows,json=maxRows,proto3" json:"max_rows,omitempty"`
-	CapRows       bool                   `protobuf:"varint,6,opt,name=cap_rows,json=capRows,proto3" json:"cap_rows,omitempty"`
-	MaxBytes      int64                  `protobuf:"varint,7,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
-	SqlHeaders    bool                   `protobuf:"varint,8,opt,name=sql_headers,json=sqlHeaders,proto3" json:"sql_headers,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Format     Format                 `protobuf:"varint,1,opt,name=format,proto3,enum=athena.plugin.v1.Format" json:"format,omitempty"`
+	MediaType  string                 `protobuf:"bytes,2,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
+	Naming     Naming                 `protobuf:"varint,3,opt,name=naming,proto3,enum=athena.plugin.v1.Naming" json:"naming,omitempty"`
+	StripNulls bool                   `protobuf:"varint,4,opt,name=strip_nulls,json=stripNulls,proto3" json:"strip_nulls,omitempty"`
+	MaxRows    int64                  `protobuf:"varint,5,opt,name=max_rows,json=maxRows,proto3" json:"max_rows,omitempty"`
+	CapRows    bool                   `protobuf:"varint,6,opt,name=cap_rows,json=capRows,proto3" json:"cap_rows,omitempty"`
+	MaxBytes   int64                  `protobuf:"varint,7,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	SqlHeaders bool                   `protobuf:"varint,8,opt,name=sql_headers,json=sqlHeaders,proto3" json:"sql_headers,omitempty"`
+	// The caller does not look at Head.columns: they may be left out.
+	NoColumns     bool `protobuf:"varint,9,opt,name=no_columns,json=noColumns,proto3" json:"no_columns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3544,6 +3546,13 @@ func (x *ResultOptions) GetMaxBytes() int64 {
 func (x *ResultOptions) GetSqlHeaders() bool {
 	if x != nil {
 		return x.SqlHeaders
+	}
+	return false
+}
+
+func (x *ResultOptions) GetNoColumns() bool {
+	if x != nil {
+		return x.NoColumns
 	}
 	return false
 }
@@ -5760,7 +5769,7 @@ const file_sdk_pluginpb_plugin_proto_rawDesc = "" +
 	"\fmax_affected\x18\x02 \x01(\x03H\x00R\vmaxAffected\x88\x01\x01\x126\n" +
 	"\n" +
 	"key_equals\x18\x03 \x03(\v2\x17.athena.plugin.v1.ValueR\tkeyEqualsB\x0f\n" +
-	"\r_max_affected\"\xa7\x02\n" +
+	"\r_max_affected\"\xc6\x02\n" +
 	"\rResultOptions\x120\n" +
 	"\x06format\x18\x01 \x01(\x0e2\x18.athena.plugin.v1.FormatR\x06format\x12\x1d\n" +
 	"\n" +
@@ -5772,7 +5781,9 @@ const file_sdk_pluginpb_plugin_proto_rawDesc = "" +
 	"\bcap_rows\x18\x06 \x01(\bR\acapRows\x12\x1b\n" +
 	"\tmax_bytes\x18\a \x01(\x03R\bmaxBytes\x12\x1f\n" +
 	"\vsql_headers\x18\b \x01(\bR\n" +
-	"sqlHeaders\"\xf6\x06\n" +
+	"sqlHeaders\x12\x1d\n" +
+	"\n" +
+	"no_columns\x18\t \x01(\bR\tnoColumns\"\xf6\x06\n" +
 	"\tStatement\x12*\n" +
 	"\x04verb\x18\x01 \x01(\x0e2\x16.athena.plugin.v1.VerbR\x04verb\x12-\n" +
 	"\x05table\x18\x02 \x01(\v2\x17.athena.plugin.v1.TableR\x05table\x129\n" +
