@@ -57,6 +57,7 @@ type statementKey struct {
 	text    string
 	session string // role and search path, "" for the connection's own
 	hidden  hiddenColumns
+	records bool // columns of records are asked for in binary
 }
 
 // hiddenColumns are how many columns of a result, at either end, are not shown.
@@ -291,7 +292,7 @@ func (c *conn) prepare(key statementKey, utc bool) (*statement, error) {
 // describe plans how the rows are written. unknown is newPlan's.
 func (s *statement) describe(db *database, utc bool) (unknown bool) {
 	first, shown := int(s.key.hidden.first), s.key.hidden.shown(s.desc.Fields)
-	s.plan, unknown = newPlan(shown, db.types(), true, utc)
+	s.plan, unknown = newPlan(shown, db.types(), true, utc, s.key.records)
 	s.formats = s.plan.formats
 	if len(shown) < len(s.desc.Fields) {
 		s.formats = make([]int16, len(s.desc.Fields))

@@ -91,7 +91,7 @@ func TestRowsCostNoAllocation(t *testing.T) {
 		p.describe(rows)
 		// 300 rows are less than a chunk, which the pool may have to make anew.
 		n := testing.AllocsPerRun(300, func() {
-			if err := p.write(rows, row); err != nil {
+			if err := p.write(rows, row, nil); err != nil {
 				t.Fatal(err)
 			}
 		})

@@ -39,6 +39,7 @@ type database struct {
 	replicaWait time.Duration
 	turn        atomic.Uint64 // of the replicas
 	caching     atomic.Bool   // statements are prepared and kept
+	local       atomic.Bool   // a session was met that does not show times in UTC
 	auto        bool          // caching ends when a pooler shows
 	catalogues  catalogues
 
@@ -124,6 +125,10 @@ func (db *database) stopCaching(why string) bool {
 	hclog.Default().Warn("prepared statements are not kept: the database is behind a pooler that shares its sessions", "because", why)
 	return true
 }
+
+// showsUTC reports whether sessions are expected to show times in UTC. Behind a pooler nobody
+// knows which session a statement will reach.
+func (db *database) showsUTC() bool { return db.caching.Load() && !db.local.Load() }
 
 func (db *database) types() map[uint32]*typeInfo { return db.catalogues.current.Load().types }
 

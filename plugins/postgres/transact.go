@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -18,11 +19,22 @@ type execution struct {
 	call    *sdk.Call
 	rows    *sdk.Rows
 	path    string // the session's search path, "" for the connection's own
+	utc     bool   // statements are built for a session that shows times in UTC
 	written bool   // an earlier transaction of the call is committed
 }
 
 func newExecution(ctx context.Context, db *database, call *sdk.Call, rows *sdk.Rows) *execution {
-	return &execution{ctx: ctx, db: db, call: call, rows: rows, path: pathOf(call.Session.SearchPath...)}
+	x := &execution{ctx: ctx, db: db, call: call, rows: rows, path: pathOf(call.Session.SearchPath...)}
+	if zone := zoneOf(&call.Session); zone != "" {
+		x.utc = isUTC(zone)
+	} else {
+		x.utc = db.showsUTC()
+	}
+	isText := func(s sdk.Statement) bool { return s.Verb == sdk.SQL }
+	if slices.ContainsFunc(call.Statements, isText) { // it may set another zone
+		x.utc = false
+	}
+	return x
 }
 
 // run runs the call's statements: all in one transaction, or each in its own.
@@ -74,6 +86,9 @@ func (x *execution) unit(first, end int) (failed int, err error) {
 			return failed, err
 		}
 		switch {
+		case err == errLocal:
+			x.utc = false
+			x.db.local.Store(true)
 		case !primary && u != nil && u.replica != nil && onPrimary(err):
 			primary = true
 		case !outdated && u != nil && u.outdated:
@@ -168,6 +183,9 @@ func (u *unit) run(primary bool) (failed int, err error) {
 		}
 		u.c.release()
 	}()
+	if u.execution.utc && !u.utc() && u.hasRecords() {
+		return u.tasks[0].index, errLocal
+	}
 	for _, t := range u.tasks {
 		if t.s.Verb == sdk.SQL && (!t.script.plain || t.script.statements > 1) {
 			u.c.touched = u.cleans || !u.shared
@@ -187,16 +205,29 @@ func (u *unit) run(primary bool) (failed int, err error) {
 
 // utc reports whether times are shown in UTC inside the transaction.
 func (u *unit) utc() bool {
-	zone := u.call.Session.TimeZone
-	for _, p := range u.call.Session.Settings {
+	if zone := zoneOf(&u.call.Session); zone != "" {
+		return isUTC(zone)
+	}
+	return u.c.utc()
+}
+
+// zoneOf is the time zone that a session asks for, "" if it has the connection's own.
+func zoneOf(s *sdk.Session) string {
+	zone := s.TimeZone
+	for _, p := range s.Settings {
 		if strings.EqualFold(p.Name, "timezone") {
 			zone = p.Value
 		}
 	}
-	if zone != "" {
-		return isUTC(zone)
-	}
-	return u.c.utc()
+	return zone
+}
+
+// errLocal says that statements were built for a session that shows times in UTC, and that
+// this one does not.
+var errLocal = errors.New("the session's times are not in UTC")
+
+func (u *unit) hasRecords() bool {
+	return slices.ContainsFunc(u.tasks, func(t *task) bool { return t.query.Records != nil })
 }
 
 // transaction runs the statements between BEGIN and COMMIT, in one round trip if all are
@@ -334,7 +365,7 @@ func (u *unit) add(t *task) error {
 	}
 	session := sessionKey(u.call.Session.Role, u.path)
 	main := &step{
-		text: t.query.Text, args: t.query.Args, prepared: t.prepared, session: session, hidden: t.hidden, index: t.index,
+		text: t.query.Text, args: t.query.Args, prepared: t.prepared, session: session, hidden: t.hidden, records: t.query.Records, index: t.index,
 		sql: t.s.Verb == sdk.SQL, changes: t.s.Verb == sdk.SQL && !t.script.plain,
 		read: func(r *result) error { return u.answer(t, r) },
 		done: func(tag pgconn.CommandTag) error { return u.answered(t, tag) },
