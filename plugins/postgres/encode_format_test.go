@@ -99,6 +99,17 @@ func TestRowsCostNoAllocation(t *testing.T) {
 			t.Errorf("format %d: %v allocations per row", format, n)
 		}
 	}
+	p, row, records := recordRow(5)
+	rows := sdk.NewRows(sdk.ResultOptions{}, drop)
+	p.describe(rows)
+	n := testing.AllocsPerRun(100, func() {
+		if err := p.write(rows, row, records); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n != 0 {
+		t.Errorf("records: %v allocations per row", n)
+	}
 }
 
 // Answers of one prepared statement share what its columns are called.

@@ -21,10 +21,10 @@ type step struct {
 	session  string
 	hidden   hiddenColumns
 	records  []*sqlbuild.Record // of its columns
-	index    int  // of the call's statement it belongs to
-	sql      bool // the text is the caller's own
-	offset   int  // characters of ours before it
-	changes  bool // statements that come later may mean something else once it has run
+	index    int                // of the call's statement it belongs to
+	sql      bool               // the text is the caller's own
+	offset   int                // characters of ours before it
+	changes  bool               // statements that come later may mean something else once it has run
 	commits  bool
 
 	// read gets the result and need not read it to the end; done is called at the end. An

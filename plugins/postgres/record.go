@@ -110,7 +110,7 @@ func (d *recordDecoder) record(dst, src []byte, shape *sqlbuild.Record) []byte {
 		if value, src = d.field(src[4:]); d.err != nil {
 			return dst
 		}
-		if d.stripNulls && (value == nil || isNullJSON(oid, value)) {
+		if d.stripNulls && (value == nil || d.isNullJSON(oid, value)) {
 			continue
 		}
 		if !first {
@@ -118,9 +118,17 @@ func (d *recordDecoder) record(dst, src []byte, shape *sqlbuild.Record) []byte {
 		}
 		first = false
 		dst = append(dst, shape.Fields[i].Key...)
-		if value == nil {
+		switch form := shape.Fields[i].Form; {
+		case value == nil:
 			dst = append(dst, "null"...)
-		} else if dst = d.value(dst, value, oid, shape.Fields[i].Record); d.err != nil {
+		case form < sqlbuild.ValueText:
+			dst = d.value(dst, value, oid, shape.Fields[i].Record)
+		case oid == pgtype.TextOID:
+			dst = appendForm(dst, value, formOf(form))
+		default:
+			d.malformed("a value that was asked for as text has another type")
+		}
+		if d.err != nil {
 			return dst
 		}
 	}
@@ -131,7 +139,10 @@ func (d *recordDecoder) record(dst, src []byte, shape *sqlbuild.Record) []byte {
 }
 
 // isNullJSON reports whether a value is JSON's null, which strip_nulls takes for null.
-func isNullJSON(oid uint32, value []byte) bool {
+func (d *recordDecoder) isNullJSON(oid uint32, value []byte) bool {
+	if t := d.types[oid]; t != nil {
+		oid = t.base
+	}
 	switch oid {
 	case pgtype.JSONOID:
 		return string(bytes.TrimSpace(value)) == "null"
@@ -249,7 +260,7 @@ func (d *recordDecoder) value(dst, src []byte, oid uint32, shape *sqlbuild.Recor
 	}
 	t := d.types[oid]
 	switch {
-	case t == nil, t.reading == readNever:
+	case t == nil, t.reading == readNever, t.reading == readAsText:
 		d.unreadable(oid)
 		return dst
 	case t.base != oid: // a domain
@@ -343,10 +354,25 @@ func (d *recordDecoder) numeric(dst, src []byte) []byte {
 type reading uint8
 
 const (
-	readNever reading = iota
-	readInUTC         // where times are shown in UTC
-	readAlways
+	readNever  reading = iota
+	readInUTC          // in binary where times are shown in UTC
+	readBinary         // in binary
+	readAsText         // the text of a value of the type itself; arrays of it are not read
 )
+
+// valueForm is how the values of such a type travel.
+func (t *typeInfo) valueForm(utc bool) sqlbuild.ValueForm {
+	switch {
+	case t.reading == readBinary, t.reading == readInUTC && utc:
+		return sqlbuild.ValueBinary
+	case t.reading == readAsText:
+		return sqlbuild.ValueText + sqlbuild.ValueForm(t.encoding.form)
+	}
+	return sqlbuild.ValueJSON
+}
+
+// formOf is the form of a text that travels as v.
+func formOf(v sqlbuild.ValueForm) form { return form(v - sqlbuild.ValueText) }
 
 // readingOf decides for a type that is no domain.
 func readingOf(rows map[uint32]*pgTypeRow, r *pgTypeRow) reading {
@@ -354,16 +380,21 @@ func readingOf(rows map[uint32]*pgTypeRow, r *pgTypeRow) reading {
 	case r.jsonCast, r.oid == int2vectorOID, r.oid == oidvectorOID:
 		return readNever
 	case r.kind == 'e':
-		return readAlways
+		return readBinary
 	case rows[r.elem] != nil:
-		return resolveType(rows, r.elem).reading
+		if elem := resolveType(rows, r.elem).reading; elem != readAsText {
+			return elem
+		}
+		return readNever
 	}
 	switch r.oid {
 	case pgtype.TimestamptzOID:
 		return readInUTC
 	case pgtype.Int2OID, pgtype.Int4OID, pgtype.Int8OID, pgtype.TextOID, pgtype.VarcharOID, pgtype.BPCharOID, pgtype.NameOID, pgtype.BoolOID,
 		pgtype.NumericOID, pgtype.JSONOID, pgtype.JSONBOID, pgtype.DateOID, pgtype.TimestampOID, pgtype.UUIDOID:
-		return readAlways
+		return readBinary
+	case pgtype.Float4OID, pgtype.Float8OID, pgtype.IntervalOID, pgtype.TimeOID, pgtype.TimetzOID, pgtype.ByteaOID:
+		return readAsText // as the session chose, or seldom enough
 	}
 	return readNever
 }
@@ -371,14 +402,14 @@ func readingOf(rows map[uint32]*pgTypeRow, r *pgTypeRow) reading {
 // dialects makes the dialects of a catalogue's types: for sessions that do not show times in
 // UTC, and for those that do.
 func dialects(types map[uint32]*typeInfo) (local, utc *sqlbuild.Dialect) {
-	always, inUTC := map[string]bool{}, map[string]bool{}
-	for _, t := range types {
-		switch t.reading {
-		case readAlways:
-			always[t.name], inUTC[t.name] = true, true
-		case readInUTC:
-			inUTC[t.name] = true
+	var forms [2]map[string]sqlbuild.ValueForm
+	for i := range forms {
+		forms[i] = map[string]sqlbuild.ValueForm{}
+		for _, t := range types {
+			if f := t.valueForm(i == 1); f != sqlbuild.ValueJSON {
+				forms[i][t.name] = f
+			}
 		}
 	}
-	return sqlbuild.Postgres.WithRecords(always), sqlbuild.Postgres.WithRecords(inUTC)
+	return sqlbuild.Postgres.WithRecords(forms[0]), sqlbuild.Postgres.WithRecords(forms[1])
 }

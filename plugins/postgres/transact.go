@@ -82,13 +82,15 @@ func (x *execution) unit(first, end int) (failed int, err error) {
 		if err == nil {
 			failed, err = u.run(primary)
 		}
+		if err == errLocal {
+			x.utc = false
+			x.db.local.Store(true)
+			continue
+		}
 		if err == nil || x.rows.Head.Statement > first || x.rows.Head.Columns != nil {
 			return failed, err
 		}
 		switch {
-		case err == errLocal:
-			x.utc = false
-			x.db.local.Store(true)
 		case !primary && u != nil && u.replica != nil && onPrimary(err):
 			primary = true
 		case !outdated && u != nil && u.outdated:
@@ -223,7 +225,7 @@ func zoneOf(s *sdk.Session) string {
 }
 
 // errLocal says that statements were built for a session that shows times in UTC, and that
-// this one does not.
+// this one does not. Nothing has been sent.
 var errLocal = errors.New("the session's times are not in UTC")
 
 func (u *unit) hasRecords() bool {

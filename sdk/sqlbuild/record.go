@@ -12,21 +12,32 @@ type Record struct {
 
 // RecordField is a field of a Record.
 type RecordField struct {
-	Key    []byte  // its name as a key of JSON: "name":
-	Record *Record // of a field that holds records itself; nil: a value
+	Key    []byte    // its name as a key of JSON: "name":
+	Form   ValueForm // of a value
+	Record *Record   // of a field that holds records itself; nil: a value
 }
+
+// ValueForm says how values of a type travel in a record.
+type ValueForm uint8
+
+// The forms.
+const (
+	ValueJSON   ValueForm = iota // as to_json makes json of them
+	ValueBinary                  // as they are
+	ValueText                    // as text; greater ones, too, which the plugin tells apart
+)
 
 // WithRecords is the dialect of a plugin that reads PostgreSQL's records in binary and writes
 // their JSON itself, which takes less than to have the server make it: embedded relations
 // come as the records of Query.Records, wherever nothing but the answer's rows of JSON is
 // made of them. Such columns must be asked for in binary.
 //
-// readable are the names of the types, as Column has them, of values in a record that the
-// plugin can write. Values of others come as json, which it must be able to write, too, and
-// jsonb. The map must not be changed any more.
-func (d *Dialect) WithRecords(readable map[string]bool) *Dialect {
+// forms are those of values by the names of their types, as Column has them; it must not be
+// changed any more. Values of other types come as json. As text may come only types that
+// nothing but their output function makes a text of.
+func (d *Dialect) WithRecords(forms map[string]ValueForm) *Dialect {
 	records := *d
-	records.readable = readable
+	records.forms = forms
 	return &records
 }
 
@@ -37,7 +48,7 @@ func (b *builder) recordable(selection *sdk.Selection) bool {
 	case sdk.FormatCSV, sdk.FormatRaw, sdk.FormatGeoJSON:
 		return false
 	}
-	return b.d.readable != nil && hasRelation(selection) && !selection.Distinct && !aggregated(selection)
+	return b.d.forms != nil && hasRelation(selection) && !selection.Distinct && !aggregated(selection)
 }
 
 // chooseRecord decides whether a relation is embedded as records, and those within it.
@@ -94,14 +105,21 @@ func (b *builder) recordPostgres(r *related) {
 		if i > 0 {
 			b.write(", ")
 		}
-		fields[i] = RecordField{Key: append(sdk.AppendString(nil, sdk.Rename(s.name, b.o.Naming)), ':'), Record: s.record}
-		if s.record != nil || b.d.readable[s.typ] {
+		f := &fields[i]
+		f.Key, f.Record, f.Form = append(sdk.AppendString(nil, sdk.Rename(s.name, b.o.Naming)), ':'), s.record, b.d.forms[s.typ]
+		switch {
+		case s.record != nil, f.Form == ValueBinary:
 			b.slot(r.rows, i)
-			continue
+		case f.Form == ValueJSON:
+			b.write("to_json(")
+			b.slot(r.rows, i)
+			b.write(")")
+		default: // of its type even if the catalogue is not the latest
+			b.slot(r.rows, i)
+			b.write("::")
+			b.write(s.typ)
+			b.write("::text")
 		}
-		b.write("to_json(")
-		b.slot(r.rows, i)
-		b.write(")")
 	}
 	r.record.Fields = fields
 	b.write(end)

@@ -27,9 +27,8 @@ type Dialect struct {
 	arguments   int  // how many a statement can have
 	// The database's own codes.
 	undefinedColumnCode, undefinedTableCode string
-	// readable are the types of values that the plugin reads out of records; nil: embedded
-	// relations come as JSON.
-	readable map[string]bool
+	// forms are those of values in records, by type; nil: embedded relations come as JSON.
+	forms map[string]ValueForm
 }
 
 // The dialects. Arguments are numbered: $1 in Postgres, ?1 in SQLite.
