@@ -24,16 +24,8 @@ type catalogue struct {
 	types map[uint32]*typeInfo
 	named []sdk.SchemaType    // enums and domains
 	rules map[uint32]viewRule // what the views show, by the id of their rewrite rule
-	// local and utc are the dialects for its types; see dialect.
-	local, utc *sqlbuild.Dialect
-}
-
-// dialect is for statements of sessions that show times in UTC, or that may not.
-func (c *catalogue) dialect(utc bool) *sqlbuild.Dialect {
-	if utc {
-		return c.utc
-	}
-	return c.local
+	// dialects are those for its types, by how a session shows times.
+	dialects [timesUTC + 1]*sqlbuild.Dialect
 }
 
 const (

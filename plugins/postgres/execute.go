@@ -132,8 +132,8 @@ func fewRows(s *sdk.Statement, o *sdk.ResultOptions) bool {
 // executePlain runs a plain statement, by itself and in one round trip.
 func (db *database) executePlain(ctx context.Context, call *sdk.Call, rows *sdk.Rows) error {
 	s := &call.Statements[0]
-	known, utc := db.catalogues.current.Load(), db.showsUTC()
-	q, err := known.dialect(utc).Build(&known.Catalogue, s, &call.Result)
+	known, expected := db.catalogues.current.Load(), db.times()
+	q, err := known.dialects[expected].Build(&known.Catalogue, s, &call.Result)
 	if err != nil {
 		return err
 	}
@@ -152,9 +152,9 @@ func (db *database) executePlain(ctx context.Context, call *sdk.Call, rows *sdk.
 		return err
 	}
 	defer c.release()
-	if q.Records != nil && utc && !c.utc() {
-		db.local.Store(true)
-		if q, err = known.dialect(false).Build(&known.Catalogue, s, &call.Result); err != nil {
+	if times := c.times(); q.Records != nil && !expected.serves(times) {
+		db.otherTimes.Store(&times)
+		if q, err = known.dialects[times].Build(&known.Catalogue, s, &call.Result); err != nil {
 			return err
 		}
 	}

@@ -37,10 +37,10 @@ type database struct {
 	*server     // the primary
 	replicas    []*replica
 	replicaWait time.Duration
-	turn        atomic.Uint64 // of the replicas
-	caching     atomic.Bool   // statements are prepared and kept
-	local       atomic.Bool   // a session was met that does not show times in UTC
-	auto        bool          // caching ends when a pooler shows
+	turn        atomic.Uint64         // of the replicas
+	caching     atomic.Bool           // statements are prepared and kept
+	otherTimes  atomic.Pointer[times] // how sessions show times, once one was met that does not in UTC
+	auto        bool                  // caching ends when a pooler shows
 	catalogues  catalogues
 
 	stop context.CancelFunc // ends what runs in the background
@@ -126,9 +126,17 @@ func (db *database) stopCaching(why string) bool {
 	return true
 }
 
-// showsUTC reports whether sessions are expected to show times in UTC. Behind a pooler nobody
-// knows which session a statement will reach.
-func (db *database) showsUTC() bool { return db.caching.Load() && !db.local.Load() }
+// times is how sessions are expected to show times. Behind a pooler nobody knows which
+// session a statement will reach.
+func (db *database) times() times {
+	switch other := db.otherTimes.Load(); {
+	case !db.caching.Load():
+		return timesUnknown
+	case other != nil:
+		return *other
+	}
+	return timesUTC
+}
 
 func (db *database) types() map[uint32]*typeInfo { return db.catalogues.current.Load().types }
 

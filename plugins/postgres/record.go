@@ -355,17 +355,17 @@ type reading uint8
 
 const (
 	readNever  reading = iota
-	readInUTC          // in binary where times are shown in UTC
+	readTimes          // as the session's times say
 	readBinary         // in binary
 	readAsText         // the text of a value of the type itself; arrays of it are not read
 )
 
 // valueForm is how the values of such a type travel.
-func (t *typeInfo) valueForm(utc bool) sqlbuild.ValueForm {
+func (t *typeInfo) valueForm(shown times) sqlbuild.ValueForm {
 	switch {
-	case t.reading == readBinary, t.reading == readInUTC && utc:
+	case t.reading == readBinary, t.reading == readTimes && shown == timesUTC:
 		return sqlbuild.ValueBinary
-	case t.reading == readAsText:
+	case t.reading == readAsText, t.reading == readTimes && shown == timesISO && t.encoding.form != formArray:
 		return sqlbuild.ValueText + sqlbuild.ValueForm(t.encoding.form)
 	}
 	return sqlbuild.ValueJSON
@@ -389,7 +389,7 @@ func readingOf(rows map[uint32]*pgTypeRow, r *pgTypeRow) reading {
 	}
 	switch r.oid {
 	case pgtype.TimestamptzOID:
-		return readInUTC
+		return readTimes
 	case pgtype.Int2OID, pgtype.Int4OID, pgtype.Int8OID, pgtype.TextOID, pgtype.VarcharOID, pgtype.BPCharOID, pgtype.NameOID, pgtype.BoolOID,
 		pgtype.NumericOID, pgtype.JSONOID, pgtype.JSONBOID, pgtype.DateOID, pgtype.TimestampOID, pgtype.UUIDOID:
 		return readBinary
@@ -399,17 +399,16 @@ func readingOf(rows map[uint32]*pgTypeRow, r *pgTypeRow) reading {
 	return readNever
 }
 
-// dialects makes the dialects of a catalogue's types: for sessions that do not show times in
-// UTC, and for those that do.
-func dialects(types map[uint32]*typeInfo) (local, utc *sqlbuild.Dialect) {
-	var forms [2]map[string]sqlbuild.ValueForm
-	for i := range forms {
-		forms[i] = map[string]sqlbuild.ValueForm{}
+// dialects makes the dialects of a catalogue's types, by how a session shows times.
+func dialects(types map[uint32]*typeInfo) (all [timesUTC + 1]*sqlbuild.Dialect) {
+	for shown := range all {
+		forms := map[string]sqlbuild.ValueForm{}
 		for _, t := range types {
-			if f := t.valueForm(i == 1); f != sqlbuild.ValueJSON {
-				forms[i][t.name] = f
+			if f := t.valueForm(times(shown)); f != sqlbuild.ValueJSON {
+				forms[t.name] = f
 			}
 		}
+		all[shown] = sqlbuild.Postgres.WithRecords(forms)
 	}
-	return sqlbuild.Postgres.WithRecords(forms[0]), sqlbuild.Postgres.WithRecords(forms[1])
+	return all
 }

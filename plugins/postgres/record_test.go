@@ -55,6 +55,8 @@ func TestTimesInRelations(t *testing.T) {
 					{sdk.Call{Session: sdk.Session{TimeZone: "UTC"}}, utc},
 					{sdk.Call{Session: sdk.Session{TimeZone: "Asia/Kathmandu"}}, kathmandu},
 					{sdk.Call{Session: sdk.Session{Settings: []sdk.Pair{{Name: "TimeZone", Value: "Asia/Kathmandu"}}}}, kathmandu},
+					{sdk.Call{Session: sdk.Session{Settings: []sdk.Pair{{Name: "DateStyle", Value: "German"}}}}, own},
+					{sdk.Call{Session: sdk.Session{TimeZone: "Asia/Kathmandu", Settings: []sdk.Pair{{Name: "datestyle", Value: "SQL"}}}}, kathmandu},
 					{sdk.Call{Tx: sdk.Tx{Single: true, Isolation: sdk.RepeatableRead}}, own},
 					{sdk.Call{Tx: sdk.Tx{Single: true}, Statements: []sdk.Statement{sqlText("set local timezone to 'Asia/Kathmandu'")}}, kathmandu},
 				} {

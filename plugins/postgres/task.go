@@ -69,7 +69,7 @@ func (x *execution) build(t *task) error {
 			return err
 		}
 	}
-	q, err := current.dialect(x.utc).Build(known, s, &options)
+	q, err := current.dialects[x.times].Build(known, s, &options)
 	if err != nil {
 		return err
 	}

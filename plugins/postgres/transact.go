@@ -19,22 +19,30 @@ type execution struct {
 	call    *sdk.Call
 	rows    *sdk.Rows
 	path    string // the session's search path, "" for the connection's own
-	utc     bool   // statements are built for a session that shows times in UTC
+	times   times  // of the session that statements are built for
+	rebuilt bool   // because those of the session were others
 	written bool   // an earlier transaction of the call is committed
 }
 
 func newExecution(ctx context.Context, db *database, call *sdk.Call, rows *sdk.Rows) *execution {
 	x := &execution{ctx: ctx, db: db, call: call, rows: rows, path: pathOf(call.Session.SearchPath...)}
-	if zone := zoneOf(&call.Session); zone != "" {
-		x.utc = isUTC(zone)
-	} else {
-		x.utc = db.showsUTC()
-	}
-	isText := func(s sdk.Statement) bool { return s.Verb == sdk.SQL }
-	if slices.ContainsFunc(call.Statements, isText) { // it may set another zone
-		x.utc = false
-	}
+	x.times = x.expectedTimes()
 	return x
+}
+
+// expectedTimes is how times are most likely shown in the call's transactions.
+func (x *execution) expectedTimes() times {
+	isText := func(s sdk.Statement) bool { return s.Verb == sdk.SQL } // which may set another zone
+	zone, style := zoneOf(&x.call.Session), settingOf(&x.call.Session, "datestyle")
+	switch {
+	case slices.ContainsFunc(x.call.Statements, isText):
+		return timesUnknown
+	case zone == "" && style == "":
+		return x.db.times()
+	case style == "" && x.db.caching.Load():
+		style = "ISO" // as conn asks for
+	}
+	return timesOf(zone, style)
 }
 
 // run runs the call's statements: all in one transaction, or each in its own.
@@ -82,9 +90,7 @@ func (x *execution) unit(first, end int) (failed int, err error) {
 		if err == nil {
 			failed, err = u.run(primary)
 		}
-		if err == errLocal {
-			x.utc = false
-			x.db.local.Store(true)
+		if err == errOtherTimes {
 			continue
 		}
 		if err == nil || x.rows.Head.Statement > first || x.rows.Head.Columns != nil {
@@ -185,8 +191,9 @@ func (u *unit) run(primary bool) (failed int, err error) {
 		}
 		u.c.release()
 	}()
-	if u.execution.utc && !u.utc() && u.hasRecords() {
-		return u.tasks[0].index, errLocal
+	if u.hasRecords() && !u.execution.times.serves(u.times()) {
+		u.expectOtherTimes()
+		return u.tasks[0].index, errOtherTimes
 	}
 	for _, t := range u.tasks {
 		if t.s.Verb == sdk.SQL && (!t.script.plain || t.script.statements > 1) {
@@ -213,20 +220,40 @@ func (u *unit) utc() bool {
 	return u.c.utc()
 }
 
-// zoneOf is the time zone that a session asks for, "" if it has the connection's own.
-func zoneOf(s *sdk.Session) string {
-	zone := s.TimeZone
-	for _, p := range s.Settings {
-		if strings.EqualFold(p.Name, "timezone") {
-			zone = p.Value
-		}
-	}
-	return zone
+// times is how times are shown inside the transaction.
+func (u *unit) times() times {
+	zone := cmp.Or(zoneOf(&u.call.Session), u.c.pg.ParameterStatus("TimeZone"))
+	return timesOf(zone, cmp.Or(settingOf(&u.call.Session, "datestyle"), u.c.pg.ParameterStatus("DateStyle")))
 }
 
-// errLocal says that statements were built for a session that shows times in UTC, and that
-// this one does not. Nothing has been sent.
-var errLocal = errors.New("the session's times are not in UTC")
+// expectOtherTimes makes the next attempt build statements that its session serves: one like
+// this, or, if they keep changing, any.
+func (u *unit) expectOtherTimes() {
+	other := u.c.times()
+	u.db.otherTimes.Store(&other)
+	x := u.execution
+	if x.times = u.times(); x.rebuilt {
+		x.times = timesUnknown
+	}
+	x.rebuilt = true
+}
+
+// zoneOf is the time zone that a session asks for, "" if it has the connection's own.
+func zoneOf(s *sdk.Session) string { return cmp.Or(settingOf(s, "timezone"), s.TimeZone) }
+
+// settingOf is what a session sets one of the server's settings to, "" if it does not.
+func settingOf(s *sdk.Session, name string) (value string) {
+	for _, p := range s.Settings {
+		if strings.EqualFold(p.Name, name) {
+			value = p.Value
+		}
+	}
+	return value
+}
+
+// errOtherTimes says that statements were built for a session that shows times in another
+// way, and have to be built anew. Nothing has been sent.
+var errOtherTimes = errors.New("the session shows its times in another way")
 
 func (u *unit) hasRecords() bool {
 	return slices.ContainsFunc(u.tasks, func(t *task) bool { return t.query.Records != nil })
