@@ -6,6 +6,7 @@ import (
 
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/experimental"
 )
 
 // Handshake is what gateway and plugin agree on before they talk. Its version is the
@@ -61,6 +62,7 @@ func DialOptions() []grpc.DialOption {
 		grpc.WithTransportCredentials(newLocalCredentials()),
 		grpc.WithStaticStreamWindowSize(streamWindow),
 		grpc.WithStaticConnWindowSize(connWindow),
+		experimental.WithBufferPool(frames),
 		grpc.WithDefaultCallOptions(
 			grpc.ForceCodecV2(codec{}),
 			grpc.MaxCallRecvMsgSize(maxMessage),
@@ -74,6 +76,7 @@ func serverOptions() []grpc.ServerOption {
 		grpc.Creds(newLocalCredentials()),
 		grpc.StaticStreamWindowSize(streamWindow),
 		grpc.StaticConnWindowSize(connWindow),
+		experimental.BufferPool(frames),
 		grpc.ForceServerCodecV2(codec{}),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxSendMsgSize(maxMessage),

@@ -34,7 +34,7 @@ func BenchmarkEncode(b *testing.B) {
 	for b.Loop() {
 		p.describe(rows)
 		for range 1000 {
-			if err := p.write(rows, row); err != nil {
+			if err := p.write(rows, row, nil); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -63,7 +63,7 @@ func mixedRow() (*plan, [][]byte) {
 		}
 		types[oid] = resolveType(known, oid)
 	}
-	p, _ := newPlan(fields, types, true, true)
+	p, _ := newPlan(fields, types, true, true, false)
 	return p, [][]byte{
 		[]byte("123456"), []byte("0123456789abcdef"), []byte("a text of some length, as names are"), []byte("142857.142857143"),
 		[]byte("1234.50"), []byte("t"), []byte(`{tag1,"with space"}`), {0, 2, 0xb0, 0x3c, 0x12, 0x34, 0x56, 0x78},

@@ -24,6 +24,8 @@ type catalogue struct {
 	types map[uint32]*typeInfo
 	named []sdk.SchemaType    // enums and domains
 	rules map[uint32]viewRule // what the views show, by the id of their rewrite rule
+	// dialects are those for its types, by how a session shows times.
+	dialects [timesUTC + 1]*sqlbuild.Dialect
 }
 
 const (

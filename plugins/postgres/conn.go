@@ -57,6 +57,7 @@ type statementKey struct {
 	text    string
 	session string // role and search path, "" for the connection's own
 	hidden  hiddenColumns
+	records bool // columns of records are asked for in binary
 }
 
 // hiddenColumns are how many columns of a result, at either end, are not shown.
@@ -291,7 +292,7 @@ func (c *conn) prepare(key statementKey, utc bool) (*statement, error) {
 // describe plans how the rows are written. unknown is newPlan's.
 func (s *statement) describe(db *database, utc bool) (unknown bool) {
 	first, shown := int(s.key.hidden.first), s.key.hidden.shown(s.desc.Fields)
-	s.plan, unknown = newPlan(shown, db.types(), true, utc)
+	s.plan, unknown = newPlan(shown, db.types(), true, utc, s.key.records)
 	s.formats = s.plan.formats
 	if len(shown) < len(s.desc.Fields) {
 		s.formats = make([]int16, len(s.desc.Fields))
@@ -309,6 +310,11 @@ func (h hiddenColumns) shown(fields []pgconn.FieldDescription) []pgconn.FieldDes
 
 // utc reports whether the session shows times in UTC.
 func (c *conn) utc() bool { return isUTC(c.pg.ParameterStatus("TimeZone")) }
+
+// times is how the session shows times.
+func (c *conn) times() times {
+	return timesOf(c.pg.ParameterStatus("TimeZone"), c.pg.ParameterStatus("DateStyle"))
+}
 
 // outdated reports whether err may mean that cached statements must be prepared again, and
 // then drops what has to go: the one that failed, nil if it was none of the cache, or all
@@ -345,6 +351,31 @@ func (c *conn) outdated(err error, s *statement) bool {
 
 func (c *conn) failed(err error, readOnly bool) error {
 	return (&failure{err: err, ctx: c.ctx, readOnly: readOnly}).classify()
+}
+
+// times is how a session shows times. Statements are built for it, so that those in records
+// can be read.
+type times uint8
+
+const (
+	timesUnknown times = iota // to_json has to show them
+	timesISO                  // as text: in any zone, but as ISO 8601 writes them
+	timesUTC                  // in binary: in UTC
+)
+
+// serves reports whether a statement that is built for sessions of one kind can be sent to one
+// of another.
+func (t times) serves(actual times) bool { return t == actual || t == timesUnknown }
+
+// timesOf is how a session shows times whose TimeZone and DateStyle are given; "" is unknown.
+func timesOf(zone, style string) times {
+	switch {
+	case isUTC(zone):
+		return timesUTC
+	case zone != "" && strings.HasPrefix(style, "ISO"):
+		return timesISO
+	}
+	return timesUnknown
 }
 
 // isUTC reports whether a session's TimeZone shows times as +00 whatever their date.

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/athena-gateway/athena/sdk"
 )
@@ -40,6 +41,8 @@ const (
 	formTimeUTC                 // microseconds since 2000, in a session whose zone is UTC
 	formUUIDBinary              // 16 bytes
 	formByteaBinary             // bytes
+	formRecord                  // a record of the statement's own
+	formRecords                 // an array of such
 )
 
 // encoding is how one column's values are written.
@@ -190,8 +193,9 @@ type plan struct {
 }
 
 // newPlan plans for a result's columns. Only a result that is asked for with the plan's
-// formats may use binary ones. unknown is set when a type is in no catalogue.
-func newPlan(fields []pgconn.FieldDescription, types map[uint32]*typeInfo, binaryFormats, utc bool) (p *plan, unknown bool) {
+// formats may use binary ones; hasRecords says that columns of records are in any case.
+// unknown is set when a type is in no catalogue.
+func newPlan(fields []pgconn.FieldDescription, types map[uint32]*typeInfo, binaryFormats, utc, hasRecords bool) (p *plan, unknown bool) {
 	p = &plan{
 		columns:   make([]sdk.ColumnInfo, len(fields)),
 		encodings: make([]encoding, len(fields)),
@@ -209,9 +213,18 @@ func newPlan(fields []pgconn.FieldDescription, types map[uint32]*typeInfo, binar
 		}
 		p.columns[i].Type = t.name
 		p.encodings[i] = t.encoding
-		if binaryFormats {
-			if f := t.binaryForm(utc); f > formBinary {
-				p.encodings[i] = encoding{form: f}
+		f := formString
+		switch {
+		case hasRecords && t.oid == pgtype.RecordOID:
+			f = formRecord
+		case hasRecords && t.oid == pgtype.RecordArrayOID:
+			f = formRecords
+		case binaryFormats:
+			f = t.binaryForm(utc)
+		}
+		if f > formBinary {
+			p.encodings[i] = encoding{form: f}
+			if binaryFormats {
 				p.formats[i] = 1
 			}
 		}
@@ -223,8 +236,9 @@ func newPlan(fields []pgconn.FieldDescription, types map[uint32]*typeInfo, binar
 // describe names the columns to rows.
 func (p *plan) describe(rows *sdk.Rows) { rows.Use(&p.header) }
 
-// write writes a row's wire values. It may overwrite them.
-func (p *plan) write(rows *sdk.Rows, values [][]byte) error {
+// write writes a row's wire values, with what is known of those that are records. It may
+// overwrite them.
+func (p *plan) write(rows *sdk.Rows, values [][]byte, records *records) error {
 	switch rows.Options().Format {
 	case sdk.FormatCSV:
 		p.writeText(rows, values)
@@ -232,11 +246,20 @@ func (p *plan) write(rows *sdk.Rows, values [][]byte) error {
 		p.writeRaw(rows, values)
 	default:
 		for i, value := range values {
-			if value == nil || p.encodings[i].form == formJSON && string(value) == "null" { // for strip_nulls they are the same
+			form := p.encodings[i].form
+			if value == nil || form == formJSON && string(value) == "null" { // for strip_nulls they are the same
 				rows.Null()
 				continue
 			}
-			rows.Put(p.encodings[i].append(rows.Cell(), value))
+			if form < formRecord {
+				rows.Put(p.encodings[i].append(rows.Cell(), value))
+				continue
+			}
+			b, err := records.append(rows.Cell(), value, i, form == formRecords, rows.Options().StripNulls)
+			if err != nil {
+				return err
+			}
+			rows.Put(b)
 		}
 	}
 	return rows.EndRow()

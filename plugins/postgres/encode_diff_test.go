@@ -25,7 +25,8 @@ create domain doc as jsonb;
 create domain bits as bytea;
 create domain moment as timestamptz;
 create type nested as (p point3, tags text[], m mood, inner_domain checked_point, js json);
-create table kept (id int primary key, note text, at timestamptz)`
+create table kept (id int primary key, note text, at timestamptz);
+create table owners (id int primary key)`
 
 // generator makes random literals of PostgreSQL's types.
 type generator struct{ *rand.Rand }
@@ -270,7 +271,7 @@ func (g generator) settings() string {
 
 // wideColumns are the columns of a table with all types, arrays and composites among them.
 func wideColumns() (definition string) {
-	columns := []string{"id int primary key", "c_point3 point3", "c_nested nested", "c_nesteds nested[]", "c_checked checked_point", "c_hstore hstore", "c_hstores hstore[]"}
+	columns := []string{"id int primary key", "owner int references owners", "c_point3 point3", "c_nested nested", "c_nesteds nested[]", "c_checked checked_point", "c_hstore hstore", "c_hstores hstore[]"}
 	for i, name := range scalarNames {
 		columns = append(columns, fmt.Sprintf("s%d %s, a%d %s[]", i, name, i, name))
 	}
@@ -282,13 +283,13 @@ func (g generator) wideRow(id int) string {
 	point := fmt.Sprintf("row(%s, %s, %s)::point3", g.constant("int4"), g.constant("text"), g.constant("timestamptz"))
 	nested := fmt.Sprintf("row(%s, %s, %s, %s, %s)::nested", point, g.array("text"), g.constant("mood"), point, g.constant("json"))
 	hstore := fmt.Sprintf("hstore(%s, %s)", quote(g.text()), g.constant("text"))
-	values := []string{fmt.Sprint(id), point, nested, "array[" + nested + ", null]", point, hstore, "array[" + hstore + ", null]"}
+	values := []string{fmt.Sprint(id), fmt.Sprint(id / 2), point, nested, "array[" + nested + ", null]", point, hstore, "array[" + hstore + ", null]"}
 	for _, name := range scalarNames {
 		values = append(values, g.constant(name), g.array(name))
 	}
-	for i := range values[1:] {
+	for i := range values[2:] {
 		if g.IntN(4) == 0 {
-			values[i+1] = "null"
+			values[i+2] = "null"
 		}
 	}
 	return "(" + strings.Join(values, ", ") + ")"
@@ -302,17 +303,21 @@ type rowTester struct {
 }
 
 func newRowTester(t testing.TB) *rowTester {
-	uri := testenv.Database(t, diffSetup, wideColumns())
+	uri := testenv.Database(t, diffSetup, wideColumns(), "create table shelves (id int primary key, wide_id int references wide)")
 	r := &rowTester{}
-	for _, zone := range []string{"UTC", "America/St_Johns", "Africa/Monrovia"} {
-		uri := withParam(t, withParam(t, uri, "timezone", zone), "extra_float_digits", fmt.Sprint(len(r.instances)*2-1))
+	for i, zone := range []string{"UTC", "America/St_Johns", "Africa/Monrovia", "UTC"} {
+		uri := withParam(t, withParam(t, uri, "timezone", zone), "extra_float_digits", fmt.Sprint(i-1))
+		cache := "prepare"
+		if i == 3 {
+			cache = "off"
+		}
 		conn, err := pgconn.Connect(context.Background(), uri)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = conn.Close(context.Background()) })
 		r.reference = append(r.reference, conn)
-		r.instances = append(r.instances, openURI(t, uri, map[string]any{"max_connections": 1}))
+		r.instances = append(r.instances, openURI(t, uri, map[string]any{"max_connections": 1, "statement_cache": cache}))
 	}
 	return r
 }
@@ -337,11 +342,34 @@ func (r *rowTester) check(t testing.TB, seed uint64) {
 	same(t, "CSV of "+rows+prepared, must(t, db, sqlText(rows+prepared, text("x")), csv).body, r.copied(t, i, "", rows))
 
 	r.ids++
-	must(t, db, sqlText("insert into wide values "+g.wideRow(r.ids)))
+	must(t, db, sqlText(fmt.Sprintf("insert into owners values (%d) on conflict do nothing; insert into wide values %s; insert into shelves values (%d, %d)",
+		r.ids/2, g.wideRow(r.ids), r.ids, r.ids)))
 	s := sdk.Statement{Verb: sdk.Select, Table: table("wide"), Key: []sdk.Value{{Hint: sdk.Number, Text: fmt.Sprint(r.ids)}}}
 	where := fmt.Sprintf(" from wide w where id = %d", r.ids)
 	same(t, "table", must(t, db, s).body, "["+r.json(t, i, "select row_to_json(w)"+where)+"]")
 	same(t, "CSV of a table", must(t, db, s, csv).body, r.copied(t, i, "", "select *"+where))
+
+	s.Table = table("shelves")
+	s.Selection.Items = []sdk.Item{{Relation: &sdk.Relation{Target: "wide"}}}
+	same(t, "to one", must(t, db, s).body, `[{"wide":`+r.json(t, i, "select row_to_json(w)"+where)+"}]")
+	const unstripped = `select '{' || coalesce(string_agg(to_json(e.key)::text || ':' || e.value::text, ','), '') || '}' from wide w, json_each(row_to_json(w)) e`
+	stripped := must(t, db, s, sdk.ResultOptions{StripNulls: true}).body
+	same(t, "strip_nulls", compact(t, stripped), compact(t, `[{"wide":`+r.json(t, i, fmt.Sprintf(unstripped+` where id = %d and json_typeof(e.value) <> 'null'`, r.ids))+"}]"))
+	same(t, "CSV of a relation", must(t, db, s, csv).body, r.copied(t, i, "", "select row_to_json(w) as wide"+where))
+
+	s.Table, s.Key[0].Text = table("owners"), fmt.Sprint(r.ids/2)
+	s.Selection.Items[0].Relation.Order = []sdk.Order{{Column: sdk.Column{Name: "id"}}}
+	many := fmt.Sprintf("select json_agg(w order by id) from wide w where owner = %d", r.ids/2)
+	same(t, "to many", must(t, db, s).body, `[{"wide":`+r.json(t, i, many)+"}]")
+}
+
+func compact(t testing.TB, text string) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := json.Compact(&b, []byte(text)); err != nil {
+		t.Fatal(err, text)
+	}
+	return b.String()
 }
 
 // compareRow compares a body of one row whose last field, j, is the JSON of the others.

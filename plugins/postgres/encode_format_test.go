@@ -91,13 +91,24 @@ func TestRowsCostNoAllocation(t *testing.T) {
 		p.describe(rows)
 		// 300 rows are less than a chunk, which the pool may have to make anew.
 		n := testing.AllocsPerRun(300, func() {
-			if err := p.write(rows, row); err != nil {
+			if err := p.write(rows, row, nil); err != nil {
 				t.Fatal(err)
 			}
 		})
 		if n != 0 {
 			t.Errorf("format %d: %v allocations per row", format, n)
 		}
+	}
+	p, row, records := recordRow(5)
+	rows := sdk.NewRows(sdk.ResultOptions{}, drop)
+	p.describe(rows)
+	n := testing.AllocsPerRun(100, func() {
+		if err := p.write(rows, row, records); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n != 0 {
+		t.Errorf("records: %v allocations per row", n)
 	}
 }
 

@@ -132,7 +132,8 @@ func fewRows(s *sdk.Statement, o *sdk.ResultOptions) bool {
 // executePlain runs a plain statement, by itself and in one round trip.
 func (db *database) executePlain(ctx context.Context, call *sdk.Call, rows *sdk.Rows) error {
 	s := &call.Statements[0]
-	q, err := sqlbuild.Postgres.Build(&db.catalogues.current.Load().Catalogue, s, &call.Result)
+	known, expected := db.catalogues.current.Load(), db.times()
+	q, err := known.dialects[expected].Build(&known.Catalogue, s, &call.Result)
 	if err != nil {
 		return err
 	}
@@ -151,6 +152,12 @@ func (db *database) executePlain(ctx context.Context, call *sdk.Call, rows *sdk.
 		return err
 	}
 	defer c.release()
+	if times := c.times(); q.Records != nil && !expected.serves(times) {
+		db.otherTimes.Store(&times)
+		if q, err = known.dialects[times].Build(&known.Catalogue, s, &call.Result); err != nil {
+			return err
+		}
+	}
 	rows.Tail.TablesRead, rows.Tail.TablesWritten = q.Read, q.Written
 	switch s.Verb {
 	case sdk.Count:
@@ -167,13 +174,21 @@ type result struct {
 	rr      *pgconn.ResultReader
 	plan    *plan // of the columns that are shown
 	hidden  hiddenColumns
+	records records
 	more    bool // the reader is at a row
 	unknown bool // a column's type is not in the catalogue: its values are written as text
 }
 
-// query runs a prepared statement by itself and reads up to its first row. The error is
-// pgconn's, or says that there are too many or too few arguments.
-func (c *conn) query(key statementKey, args []sdk.Value) (r result, err error) {
+// records are how the records of a result are read whose columns have these.
+func (c *conn) records(shapes []*sqlbuild.Record, utc bool) records {
+	return records{shapes: shapes, catalogues: &c.db.catalogues, utc: utc}
+}
+
+// query runs a prepared statement by itself and reads up to its first row. shapes are the
+// records of its columns. The error is pgconn's, or says that there are too many or too few
+// arguments.
+func (c *conn) query(key statementKey, args []sdk.Value, shapes []*sqlbuild.Record) (r result, err error) {
+	key.records = shapes != nil
 	for c.keeps(key.text) {
 		utc := c.utc()
 		s := c.cached(key, utc)
@@ -186,7 +201,7 @@ func (c *conn) query(key statementKey, args []sdk.Value) (r result, err error) {
 		if err := checkArguments(args, s.desc); err != nil {
 			return r, err
 		}
-		r = result{plan: s.plan, hidden: key.hidden}
+		r = result{plan: s.plan, hidden: key.hidden, records: c.records(shapes, utc)}
 		r.rr = c.pg.ExecStatement(context.Background(), s.desc, c.bind(args, s.desc.ParamOIDs), nil, s.formats)
 		if r.more = r.rr.NextRow(); r.more {
 			return r, nil
@@ -199,26 +214,26 @@ func (c *conn) query(key statementKey, args []sdk.Value) (r result, err error) {
 			return r, err
 		}
 	}
-	return c.queryOnce(key, args)
+	return c.queryOnce(key, args, shapes)
 }
 
 // queryOnce is query for a statement that is parsed for this one use, in the same round
 // trip. Nothing is expected to last from one trip to the next: behind a pooler, each may
 // reach another session.
-func (c *conn) queryOnce(key statementKey, args []sdk.Value) (result, error) {
-	return c.queryTyped(key, args, nil)
+func (c *conn) queryOnce(key statementKey, args []sdk.Value, shapes []*sqlbuild.Record) (result, error) {
+	return c.queryTyped(key, args, nil, shapes)
 }
 
 // queryTyped is queryOnce with the parameters' types, which decide what becomes of arrays.
-func (c *conn) queryTyped(key statementKey, args []sdk.Value, oids []uint32) (r result, err error) {
-	r.hidden = key.hidden
-	r.rr = c.pg.ExecParams(context.Background(), key.text, c.bind(args, oids), oids, nil, nil)
+func (c *conn) queryTyped(key statementKey, args []sdk.Value, oids []uint32, shapes []*sqlbuild.Record) (r result, err error) {
+	r.hidden, r.records = key.hidden, c.records(shapes, c.utc())
+	r.rr = c.pg.ExecParams(context.Background(), key.text, c.bind(args, oids), oids, nil, r.records.formats(key.hidden))
 	if r.more = r.rr.NextRow(); !r.more {
 		if _, err := r.rr.Close(); err != nil {
 			return r, err
 		}
 	}
-	r.plan, r.unknown = newPlan(key.hidden.shown(r.rr.FieldDescriptions()), c.db.types(), false, false)
+	r.plan, r.unknown = newPlan(key.hidden.shown(r.rr.FieldDescriptions()), c.db.types(), false, false, shapes != nil)
 	return r, nil
 }
 
@@ -226,7 +241,7 @@ func (c *conn) queryTyped(key statementKey, args []sdk.Value, oids []uint32) (r 
 func (r *result) stream(rows *sdk.Rows) error {
 	r.plan.describe(rows)
 	for ; r.more; r.more = r.rr.NextRow() {
-		if err := r.plan.write(rows, r.rr.Values()); err != nil {
+		if err := r.plan.write(rows, r.rr.Values(), &r.records); err != nil {
 			return err
 		}
 	}
@@ -235,7 +250,7 @@ func (r *result) stream(rows *sdk.Rows) error {
 
 // read answers with the rows of a query.
 func (c *conn) read(q *sqlbuild.Query, rows *sdk.Rows) error {
-	r, err := c.query(statementKey{text: q.Text}, q.Args)
+	r, err := c.query(statementKey{text: q.Text}, q.Args, q.Records)
 	if err != nil {
 		return c.failed(err, true)
 	}
@@ -260,7 +275,7 @@ func unlessCapped(err error) error {
 
 // count answers with the number that a query counts.
 func (c *conn) count(q *sqlbuild.Query, rows *sdk.Rows) error {
-	r, err := c.query(statementKey{text: q.Text}, q.Args)
+	r, err := c.query(statementKey{text: q.Text}, q.Args, q.Records)
 	if err != nil {
 		return c.failed(err, true)
 	}
@@ -296,7 +311,7 @@ func parseCount(text []byte) int64 {
 // write runs a write that commits by itself.
 func (c *conn) write(q *sqlbuild.Query, rows *sdk.Rows) error {
 	rows.Hold()
-	r, err := c.query(statementKey{text: q.Text}, q.Args)
+	r, err := c.query(statementKey{text: q.Text}, q.Args, q.Records)
 	if err != nil {
 		return c.failed(err, false)
 	}

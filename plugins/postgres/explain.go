@@ -39,7 +39,7 @@ func (t *task) explain() error {
 	}
 	q := *t.query
 	q.Text = prefix + ") " + q.Text
-	q.Count, q.Read, q.Written = nil, nil, nil
+	q.Count, q.Read, q.Written, q.Records = nil, nil, nil, nil
 	t.query, t.hidden, t.keys, t.inserted = &q, hiddenColumns{}, nil, nil
 	t.writes = t.writes && analyze
 	t.held, t.safe = t.writes, true

@@ -140,6 +140,7 @@ func (l *loader) load() error {
 			return err
 		}
 	}
+	l.c.dialects = dialects(l.c.types)
 	return l.pg.Exec(context.Background(), "commit").Close()
 }
 

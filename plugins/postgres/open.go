@@ -37,9 +37,10 @@ type database struct {
 	*server     // the primary
 	replicas    []*replica
 	replicaWait time.Duration
-	turn        atomic.Uint64 // of the replicas
-	caching     atomic.Bool   // statements are prepared and kept
-	auto        bool          // caching ends when a pooler shows
+	turn        atomic.Uint64         // of the replicas
+	caching     atomic.Bool           // statements are prepared and kept
+	otherTimes  atomic.Pointer[times] // how sessions show times, once one was met that does not in UTC
+	auto        bool                  // caching ends when a pooler shows
 	catalogues  catalogues
 
 	stop context.CancelFunc // ends what runs in the background
@@ -123,6 +124,18 @@ func (db *database) stopCaching(why string) bool {
 	}
 	hclog.Default().Warn("prepared statements are not kept: the database is behind a pooler that shares its sessions", "because", why)
 	return true
+}
+
+// times is how sessions are expected to show times. Behind a pooler nobody knows which
+// session a statement will reach.
+func (db *database) times() times {
+	switch other := db.otherTimes.Load(); {
+	case !db.caching.Load():
+		return timesUnknown
+	case other != nil:
+		return *other
+	}
+	return timesUTC
 }
 
 func (db *database) types() map[uint32]*typeInfo { return db.catalogues.current.Load().types }

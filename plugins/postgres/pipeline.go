@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/athena-gateway/athena/sdk"
+	"github.com/athena-gateway/athena/sdk/sqlbuild"
 )
 
 // maxPipelined is how many statements go to the server in one round trip at most.
@@ -19,10 +20,11 @@ type step struct {
 	prepared bool // it is worth a place among the prepared ones
 	session  string
 	hidden   hiddenColumns
-	index    int  // of the call's statement it belongs to
-	sql      bool // the text is the caller's own
-	offset   int  // characters of ours before it
-	changes  bool // statements that come later may mean something else once it has run
+	records  []*sqlbuild.Record // of its columns
+	index    int                // of the call's statement it belongs to
+	sql      bool               // the text is the caller's own
+	offset   int                // characters of ours before it
+	changes  bool               // statements that come later may mean something else once it has run
 	commits  bool
 
 	// read gets the result and need not read it to the end; done is called at the end. An
@@ -74,7 +76,7 @@ func (p *pipeline) add(s *step) error {
 }
 
 func (p *pipeline) addPrepared(s *step) error {
-	key := statementKey{text: s.text, session: s.session, hidden: s.hidden}
+	key := statementKey{text: s.text, session: s.session, hidden: s.hidden, records: s.records != nil}
 	s.statement = p.c.cached(key, p.utc)
 	if s.cached = s.statement != nil; !s.cached {
 		if p.changed {
@@ -113,7 +115,8 @@ func (p *pipeline) addOnce(s *step) error {
 		}
 		oids = desc.ParamOIDs
 	}
-	p.batch.ExecParams(s.text, p.c.bind(s.args, oids), nil, nil, nil)
+	records := records{shapes: s.records}
+	p.batch.ExecParams(s.text, p.c.bind(s.args, oids), nil, nil, records.formats(s.hidden))
 	return nil
 }
 
@@ -189,7 +192,7 @@ func (p *pipeline) result(s *step, rr *pgconn.ResultReader) error {
 	if s.read == nil {
 		return nil
 	}
-	r := result{rr: rr, hidden: s.hidden, more: rr.NextRow()}
+	r := result{rr: rr, hidden: s.hidden, more: rr.NextRow(), records: p.c.records(s.records, p.utc)}
 	if !r.more {
 		if _, err := rr.Close(); err != nil {
 			return nil
@@ -198,7 +201,7 @@ func (p *pipeline) result(s *step, rr *pgconn.ResultReader) error {
 	if s.statement != nil {
 		r.plan = s.statement.plan
 	} else {
-		r.plan, _ = newPlan(s.hidden.shown(rr.FieldDescriptions()), p.c.db.types(), false, false)
+		r.plan, _ = newPlan(s.hidden.shown(rr.FieldDescriptions()), p.c.db.types(), false, false, s.records != nil)
 	}
 	return s.read(&r)
 }

@@ -103,7 +103,7 @@ func (c *conn) reaches(position string, limit time.Duration) bool {
 	_ = c.pg.Conn().SetDeadline(time.Now().Add(limit + replicaConnect))
 	defer func() { _ = c.pg.Conn().SetDeadline(time.Time{}) }()
 	for end := time.Now().Add(limit); ; time.Sleep(replicaPoll) {
-		r, err := c.query(statementKey{text: "select coalesce(pg_catalog.pg_last_wal_replay_lsn() >= $1::pg_catalog.pg_lsn, false)"}, args)
+		r, err := c.query(statementKey{text: "select coalesce(pg_catalog.pg_last_wal_replay_lsn() >= $1::pg_catalog.pg_lsn, false)"}, args, nil)
 		if err != nil {
 			return false
 		}

@@ -85,7 +85,7 @@ func (c *conn) runScript(text string, limit int64) (kept keptRows, written *int6
 		rr := all.ResultReader()
 		if fields := rr.FieldDescriptions(); len(fields) > 0 {
 			kept.data = kept.data[:0]
-			kept.plan, _ = newPlan(fields, c.db.types(), false, false)
+			kept.plan, _ = newPlan(fields, c.db.types(), false, false, false)
 		}
 		for !kept.tooLarge && rr.NextRow() {
 			kept.keep(rr.Values())
@@ -138,7 +138,7 @@ func (k *keptRows) replay(rows *sdk.Rows) error {
 				values[i], data = data[:size:size], data[size:]
 			}
 		}
-		if err := k.plan.write(rows, values); err != nil {
+		if err := k.plan.write(rows, values, nil); err != nil {
 			return err
 		}
 	}

@@ -130,7 +130,7 @@ func (c *conn) setPath(path string) error {
 
 // askPosition asks for the position after what was committed by itself.
 func (u *unit) askPosition() error {
-	r, err := u.c.query(statementKey{text: positionSQL}, nil)
+	r, err := u.c.query(statementKey{text: positionSQL}, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -151,11 +151,11 @@ func (u *unit) runText(t *task) error {
 	var err error
 	switch {
 	case prepared:
-		r, err = c.query(key, args)
+		r, err = c.query(key, args, nil)
 	case hasArrays(args):
 		r, err = c.queryArrays(key, args)
 	default:
-		r, err = c.queryOnce(key, args)
+		r, err = c.queryOnce(key, args, nil)
 	}
 	if err != nil {
 		return c.textFailed(t, err)
@@ -187,7 +187,7 @@ func (c *conn) queryArrays(key statementKey, args []sdk.Value) (r result, err er
 	if err := checkArguments(args, desc); err != nil {
 		return r, err
 	}
-	return c.queryTyped(key, args, desc.ParamOIDs)
+	return c.queryTyped(key, args, desc.ParamOIDs, nil)
 }
 
 func (c *conn) textFailed(t *task, err error) error {

@@ -59,7 +59,8 @@ func (x *execution) newTask(i int, several bool) (*task, error) {
 // build makes the SQL of a statement.
 func (x *execution) build(t *task) error {
 	options := x.rows.Options()
-	known := &x.db.catalogues.current.Load().Catalogue
+	current := x.db.catalogues.current.Load()
+	known := &current.Catalogue
 	s := t.s
 	writes := s.Verb == sdk.Insert || s.Verb == sdk.Update || s.Verb == sdk.Delete
 	if writes && (x.call.Expect.KeyEquals != nil || s.Returning == sdk.ReturnKeys) {
@@ -68,7 +69,7 @@ func (x *execution) build(t *task) error {
 			return err
 		}
 	}
-	q, err := sqlbuild.Postgres.Build(known, s, &options)
+	q, err := current.dialects[x.times].Build(known, s, &options)
 	if err != nil {
 		return err
 	}
@@ -178,7 +179,7 @@ func (u *unit) answer(t *task, r *result) error {
 		if !visible {
 			continue
 		}
-		if err := r.plan.write(rows, values[r.hidden.first:len(values)-int(r.hidden.last)]); err != nil {
+		if err := r.plan.write(rows, values[r.hidden.first:len(values)-int(r.hidden.last)], &r.records); err != nil {
 			if !u.readsOn(t, err) {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -18,11 +19,30 @@ type execution struct {
 	call    *sdk.Call
 	rows    *sdk.Rows
 	path    string // the session's search path, "" for the connection's own
+	times   times  // of the session that statements are built for
+	rebuilt bool   // because those of the session were others
 	written bool   // an earlier transaction of the call is committed
 }
 
 func newExecution(ctx context.Context, db *database, call *sdk.Call, rows *sdk.Rows) *execution {
-	return &execution{ctx: ctx, db: db, call: call, rows: rows, path: pathOf(call.Session.SearchPath...)}
+	x := &execution{ctx: ctx, db: db, call: call, rows: rows, path: pathOf(call.Session.SearchPath...)}
+	x.times = x.expectedTimes()
+	return x
+}
+
+// expectedTimes is how times are most likely shown in the call's transactions.
+func (x *execution) expectedTimes() times {
+	isText := func(s sdk.Statement) bool { return s.Verb == sdk.SQL } // which may set another zone
+	zone, style := zoneOf(&x.call.Session), settingOf(&x.call.Session, "datestyle")
+	switch {
+	case slices.ContainsFunc(x.call.Statements, isText):
+		return timesUnknown
+	case zone == "" && style == "":
+		return x.db.times()
+	case style == "" && x.db.caching.Load():
+		style = "ISO" // as conn asks for
+	}
+	return timesOf(zone, style)
 }
 
 // run runs the call's statements: all in one transaction, or each in its own.
@@ -69,6 +89,9 @@ func (x *execution) unit(first, end int) (failed int, err error) {
 		u, failed, err := x.newUnit(first, end)
 		if err == nil {
 			failed, err = u.run(primary)
+		}
+		if err == errOtherTimes {
+			continue
 		}
 		if err == nil || x.rows.Head.Statement > first || x.rows.Head.Columns != nil {
 			return failed, err
@@ -168,6 +191,10 @@ func (u *unit) run(primary bool) (failed int, err error) {
 		}
 		u.c.release()
 	}()
+	if u.hasRecords() && !u.execution.times.serves(u.times()) {
+		u.expectOtherTimes()
+		return u.tasks[0].index, errOtherTimes
+	}
 	for _, t := range u.tasks {
 		if t.s.Verb == sdk.SQL && (!t.script.plain || t.script.statements > 1) {
 			u.c.touched = u.cleans || !u.shared
@@ -187,16 +214,49 @@ func (u *unit) run(primary bool) (failed int, err error) {
 
 // utc reports whether times are shown in UTC inside the transaction.
 func (u *unit) utc() bool {
-	zone := u.call.Session.TimeZone
-	for _, p := range u.call.Session.Settings {
-		if strings.EqualFold(p.Name, "timezone") {
-			zone = p.Value
-		}
-	}
-	if zone != "" {
+	if zone := zoneOf(&u.call.Session); zone != "" {
 		return isUTC(zone)
 	}
 	return u.c.utc()
+}
+
+// times is how times are shown inside the transaction.
+func (u *unit) times() times {
+	zone := cmp.Or(zoneOf(&u.call.Session), u.c.pg.ParameterStatus("TimeZone"))
+	return timesOf(zone, cmp.Or(settingOf(&u.call.Session, "datestyle"), u.c.pg.ParameterStatus("DateStyle")))
+}
+
+// expectOtherTimes makes the next attempt build statements that its session serves: one like
+// this, or, if they keep changing, any.
+func (u *unit) expectOtherTimes() {
+	other := u.c.times()
+	u.db.otherTimes.Store(&other)
+	x := u.execution
+	if x.times = u.times(); x.rebuilt {
+		x.times = timesUnknown
+	}
+	x.rebuilt = true
+}
+
+// zoneOf is the time zone that a session asks for, "" if it has the connection's own.
+func zoneOf(s *sdk.Session) string { return cmp.Or(settingOf(s, "timezone"), s.TimeZone) }
+
+// settingOf is what a session sets one of the server's settings to, "" if it does not.
+func settingOf(s *sdk.Session, name string) (value string) {
+	for _, p := range s.Settings {
+		if strings.EqualFold(p.Name, name) {
+			value = p.Value
+		}
+	}
+	return value
+}
+
+// errOtherTimes says that statements were built for a session that shows times in another
+// way, and have to be built anew. Nothing has been sent.
+var errOtherTimes = errors.New("the session shows its times in another way")
+
+func (u *unit) hasRecords() bool {
+	return slices.ContainsFunc(u.tasks, func(t *task) bool { return t.query.Records != nil })
 }
 
 // transaction runs the statements between BEGIN and COMMIT, in one round trip if all are
@@ -334,7 +394,7 @@ func (u *unit) add(t *task) error {
 	}
 	session := sessionKey(u.call.Session.Role, u.path)
 	main := &step{
-		text: t.query.Text, args: t.query.Args, prepared: t.prepared, session: session, hidden: t.hidden, index: t.index,
+		text: t.query.Text, args: t.query.Args, prepared: t.prepared, session: session, hidden: t.hidden, records: t.query.Records, index: t.index,
 		sql: t.s.Verb == sdk.SQL, changes: t.s.Verb == sdk.SQL && !t.script.plain,
 		read: func(r *result) error { return u.answer(t, r) },
 		done: func(tag pgconn.CommandTag) error { return u.answered(t, tag) },

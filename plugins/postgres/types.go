@@ -22,6 +22,8 @@ type typeInfo struct {
 	name     string // as it may stand in a cast, with its schema unless that is pg_catalog
 	encoding encoding
 	class    sqlbuild.Class
+	base     uint32  // of a domain: what it is made of; else oid
+	reading  reading // when its values inside of a record can be read
 	// asJSON: to_json makes an object of it (a composite, a type with a cast to json), or
 	// an array of such; only the server can.
 	asJSON bool
@@ -162,6 +164,7 @@ func resolveType(rows map[uint32]*pgTypeRow, oid uint32) *typeInfo {
 		t.notNull = t.notNull || r.notNull
 	}
 	t.class, t.enum = classOf(r), r.enum
+	t.base, t.reading = r.oid, readingOf(rows, r)
 	switch {
 	case r.oid == int2vectorOID:
 		t.encoding = encoding{form: formVector, elem: &encoding{form: formInteger}}

@@ -16,6 +16,7 @@ type related struct {
 	parent, scope *scope // the level that it stands in, and its own
 	// rows is the alias of its level as a derived table, junction that of far.Table.
 	rows, junction string
+	record         *Record // what its rows are in the answer; nil: JSON
 }
 
 // maxText is how long, in bytes, a statement with relations may grow: conditions on
@@ -26,6 +27,9 @@ const maxText = 1 << 20
 // level is written. It reports whether the builder can go on.
 func (b *builder) relate(selection *sdk.Selection) bool {
 	if b.scope.relations == nil {
+		if b.scope.of == nil {
+			b.scope.records = b.recordable(selection)
+		}
 		b.relations(b.scope, selection, 1)
 	}
 	return b.err == nil
@@ -60,6 +64,7 @@ func (b *builder) relations(s *scope, selection *sdk.Selection, depth int) {
 				r.scope.row = b.rowOf(l.table, r.scope.alias)
 			}
 		}
+		b.chooseRecord(r)
 		if l.far != nil {
 			r.junction = b.alias()
 			b.reads(l.far.Table)
@@ -277,17 +282,21 @@ func (b *builder) embedItem(item *sdk.Item) {
 			b.embedded(r)
 		}
 		b.isJSON(ClassJSON)
+		b.isRecord(r.record)
 		b.as(r.name())
 	}
 }
 
-// embedded writes the related rows of a parent as one JSON value. It is a subquery in the
-// select list, so that it is evaluated for the rows of the page only.
+// embedded writes the related rows of a parent as one value: JSON, or records. It is a
+// subquery in the select list, so that it is evaluated for the rows of the page only.
 func (b *builder) embedded(r *related) {
 	b.write("(SELECT ")
-	if b.d.sqlite {
+	switch {
+	case b.d.sqlite:
 		b.jsonSQLite(r)
-	} else {
+	case r.record != nil:
+		b.recordPostgres(r)
+	default:
 		b.jsonPostgres(r)
 	}
 	b.write(" AS ")

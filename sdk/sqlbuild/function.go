@@ -45,7 +45,7 @@ func (d *Dialect) call(c *Catalogue, s *sdk.Statement, o *sdk.ResultOptions) (*Q
 	if b.checkArguments(); b.err != nil {
 		return nil, b.err
 	}
-	q.Text, q.Args = b.text.String(), b.args
+	b.finish(q)
 	return q, nil
 }
 

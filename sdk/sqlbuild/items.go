@@ -20,6 +20,8 @@ type list struct {
 	columns           int   // written so far
 	groups            []int // the positions, from 1, to group by
 	json              []int // see Query.JSON
+	// records are those of the columns that hold records, by their places from 0.
+	records map[int]*Record
 }
 
 // list is the select list that columns of the scope go to.
@@ -48,11 +50,12 @@ const maxName = 63
 // as names the column that has just been written.
 func (b *builder) as(name string) {
 	l := b.list()
-	if name = sdk.Rename(name, l.naming); l.placed {
-		name = place(l.columns - 1)
-	} else if !b.d.sqlite && len(name) > maxName {
+	if name = sdk.Rename(name, l.naming); !b.d.sqlite && len(name) > maxName {
 		b.fail(sdk.E(sdk.Invalid, "invalid_identifier", fmt.Sprintf("%q cannot be a name in an answer: it has %d bytes", name, len(name))).
 			WithHint(fmt.Sprintf("give it an alias of at most %d bytes", maxName)))
+	}
+	if l.placed {
+		name = place(l.columns - 1)
 	}
 	b.write(" AS ")
 	b.quote(name)
@@ -100,7 +103,7 @@ func (b *builder) entries(selection *sdk.Selection, star string) {
 func (b *builder) star(qualifier string) {
 	l := b.list()
 	columns := b.scope.table.Columns
-	bare := !l.grouped && !l.renames()
+	bare := !l.grouped && !l.renames() && !b.scope.records // whoever reads records knows the number of columns
 	for i := range columns {
 		c := &columns[i]
 		wrap, _ := b.wrapping(c.AsJSON, c.Class, c.Type)

@@ -10,9 +10,11 @@ import (
 // slot is a column of a relation's level that the parent's level picks by its place,
 // counted from 0: names may occur twice.
 type slot struct {
-	name  string // in the answer
-	class Class
-	made  bool // JSON that the statement itself makes, of a relation
+	name   string // in the answer
+	class  Class
+	typ    string  // in PostgreSQL; "" unknown
+	made   bool    // JSON that the statement itself makes, of a relation
+	record *Record // of a relation that is records instead
 }
 
 // place is the name of the column at a place.
@@ -57,7 +59,8 @@ func (b *builder) slots(s *scope, selection *sdk.Selection) (slots []slot) {
 
 func (s *scope) starSlots(slots []slot) []slot {
 	for i := range s.table.Columns {
-		slots = append(slots, slot{name: s.table.Columns[i].Name, class: s.table.Columns[i].Class})
+		c := &s.table.Columns[i]
+		slots = append(slots, slot{name: c.Name, class: c.Class, typ: c.selectedType()})
 	}
 	return slots
 }
@@ -69,12 +72,12 @@ func (b *builder) relationSlots(item *sdk.Item) []slot {
 	case r == nil || !shown(item.Relation):
 		return nil
 	case !item.Relation.Spread:
-		return []slot{{name: r.name(), class: ClassJSON, made: true}}
+		return []slot{{name: r.name(), class: ClassJSON, typ: "json", made: true, record: r.record}}
 	}
 	slots := b.slots(r.scope, &item.Relation.Selection)
 	for i := range slots {
 		if r.toMany() {
-			slots[i].class, slots[i].made = ClassJSON, true
+			slots[i] = slot{name: slots[i].name, class: ClassJSON, typ: "json", made: true}
 		}
 	}
 	return slots
@@ -83,18 +86,26 @@ func (b *builder) relationSlots(item *sdk.Item) []slot {
 // itemSlot is the column that an item other than a star or a relation makes.
 func (b *builder) itemSlot(item *sdk.Item) slot {
 	s := slot{name: item.Alias, class: ClassNumber}
+	if item.Aggregate == "count" {
+		s.typ = "bigint"
+	}
 	if item.Aggregate == "" || item.Aggregate == "min" || item.Aggregate == "max" {
 		o, ok := b.operand(&item.Column)
 		if !ok {
 			return s
 		}
-		s.class = o.class
+		s.class, s.typ = o.class, o.typ
+		if len(o.path) == 0 {
+			s.typ = o.column.selectedType()
+		}
 		if item.Cast != "" {
-			s.class = b.cast(item.Cast).class
+			cast := b.cast(item.Cast)
+			s.class, s.typ = cast.class, cast.postgres
 		}
 	}
 	if item.CastAfter != "" {
-		s.class = b.cast(item.CastAfter).class
+		cast := b.cast(item.CastAfter)
+		s.class, s.typ = cast.class, cast.postgres
 	}
 	switch {
 	case s.name != "":

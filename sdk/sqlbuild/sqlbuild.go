@@ -27,6 +27,8 @@ type Dialect struct {
 	arguments   int  // how many a statement can have
 	// The database's own codes.
 	undefinedColumnCode, undefinedTableCode string
+	// forms are those of values in records, by type; nil: embedded relations come as JSON.
+	forms map[string]ValueForm
 }
 
 // The dialects. Arguments are numbered: $1 in Postgres, ?1 in SQLite.
@@ -64,6 +66,9 @@ type Query struct {
 	// JSON are the positions, from 0, of columns whose texts are JSON although SQLite
 	// does not know it.
 	JSON []int
+	// Records has an element for each column that is not hidden: what its records are, nil
+	// for one of another type. It is nil if there are no records.
+	Records []*Record
 }
 
 // Hidden says what the leading columns of a query's rows are that do not belong to them.
@@ -138,7 +143,7 @@ func (d *Dialect) Build(c *Catalogue, s *sdk.Statement, o *sdk.ResultOptions) (*
 	if b.checkArguments(); b.err != nil {
 		return nil, b.err
 	}
-	q.Text, q.Args, q.JSON = b.text.String(), b.args, b.scope.list.json
+	b.finish(q)
 	switch s.Verb {
 	case sdk.Select, sdk.Count:
 		b.reads(t)
@@ -156,6 +161,14 @@ func (d *Dialect) Build(c *Catalogue, s *sdk.Statement, o *sdk.ResultOptions) (*
 	return q, nil
 }
 
+// finish takes over what has been written.
+func (b *builder) finish(q *Query) {
+	q.Text, q.Args = b.text.String(), b.args
+	if b.scope != nil {
+		q.JSON, q.Records = b.scope.list.json, b.scope.list.placedRecords()
+	}
+}
+
 // scope is a table whose columns are in reach under an alias.
 type scope struct {
 	table *Table
@@ -170,6 +183,8 @@ type scope struct {
 	of        *related
 	// joined says that the scope's FROM has the joins of its spread relations.
 	joined bool
+	// records says that embedded relations of the scope are records, not JSON.
+	records bool
 }
 
 // builder writes one statement. Its first error stays; what is written after it is
