@@ -44,7 +44,7 @@ func (a *API) refuse(q *request, err error) {
 func (a *API) newRequest(r *httpx.Request, name string, writes bool) *request {
 	q := &request{operation: gateway.Operation{
 		Door: "gateway", Name: name, Writes: writes, Method: r.Method(), Path: r.Route(), Started: r.Started(),
-		Target: gateway.Target{Named: r.Header("X-Athena-Client")}, RequestID: r.ID, Trace: r.Trace(), Principal: r.Principal, Attempt: &r.Attempt,
+		Target: gateway.Target{Named: r.Header("X-Athena-Client")}, RequestID: r.ID, Trace: r.Trace(), Traced: r.Traced(), Principal: r.Principal, Attempt: &r.Attempt,
 		UserID: r.Header("X-User-Id"), OrganizationID: r.Header("X-Organization-Id"),
 	}}
 	if a.as != nil {
