@@ -21,6 +21,7 @@ type Operation struct {
 	Attempt   *auth.Attempt   // the request's, which learns what was decided; nil: Execute makes one
 	RequestID string
 	Trace     string // W3C traceparent
+	Traced    bool   // the caller sent Trace
 
 	// For the operation log.
 	Started                time.Time // when the request had arrived; zero: now

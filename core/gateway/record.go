@@ -44,7 +44,7 @@ func (g *Gateway) record(op *Operation, o *outcome, took time.Duration) {
 		Retries: o.retries, Statements: len(op.Call.Statements), Rows: -1, Bytes: o.bytes,
 		KeyID: op.keyID(), UserID: op.UserID, OrganizationID: op.OrganizationID,
 	}
-	if len(op.Trace) == len("00-0123456789abcdef0123456789abcdef-0123456789abcdef-01") {
+	if op.Traced && len(op.Trace) == len("00-0123456789abcdef0123456789abcdef-0123456789abcdef-01") {
 		e.TraceID = op.Trace[3:35]
 	}
 	if o.client == "" {

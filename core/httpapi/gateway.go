@@ -46,7 +46,7 @@ func (a *API) newRequest(r *httpx.Request, name string, writes bool) *request {
 	op := &q.operation // field by field: an Operation is large to be copied
 	op.Door, op.Name, op.Writes, op.Method, op.Path, op.Started = "gateway", name, writes, r.Method(), r.Route(), r.Started()
 	op.Target.Named, op.UserID, op.OrganizationID = r.Header("X-Athena-Client"), r.Header("X-User-Id"), r.Header("X-Organization-Id")
-	op.RequestID, op.Trace, op.Principal, op.Attempt = r.ID, r.Trace(), r.Principal, &r.Attempt
+	op.RequestID, op.Trace, op.Traced, op.Principal, op.Attempt = r.ID, r.Trace(), r.Traced(), r.Principal, &r.Attempt
 	op.Call.Statements, op.Call.Result.NoColumns = q.statements[:], true // the rows name them
 	if a.as != nil {
 		op.Door, op.Path, op.Target = a.as.Door, a.as.Path, a.as.Target

@@ -113,6 +113,9 @@ func (r *Request) Trace() string {
 	return string(append(b, "-01"...))
 }
 
+// Traced reports whether Trace is the caller's.
+func (r *Request) Traced() bool { return validTrace(r.fctx.Request.Header.Peek("Traceparent")) }
+
 // validTrace checks the form 00-<32 hex digits>-<16 hex digits>-<2 hex digits>.
 func validTrace(b []byte) bool {
 	if len(b) != 55 || string(b[:2]) == "ff" || b[2] != '-' || b[35] != '-' || b[52] != '-' {

@@ -18,7 +18,8 @@ import (
 
 const (
 	flushEvery = 250 * time.Millisecond // how old a row gets before it is written
-	batchRows  = 1000                   // most rows of one transaction
+	batchRows  = 2000                   // most rows of one transaction of PostgreSQL
+	liteRows   = 500                    // and of SQLite, where others wait meanwhile
 	usualQueue = 1 << 16                // rows that wait at most
 )
 
@@ -39,12 +40,14 @@ type LogOptions[T any] struct {
 type Log[T any] struct {
 	ledger  *Ledger
 	options LogOptions[T]
+	most    int // rows of a batch
 	wake    chan struct{}
 	stop    context.CancelFunc
 	done    chan struct{}
 
 	mu      sync.Mutex
 	queue   []T
+	spare   []T // what the next batch is put into
 	writing int // entries of the batch under way, which count as waiting
 	dropped int64
 	settled int64         // entries that have left the queue for good
@@ -67,7 +70,10 @@ func NewLog[T any](l *Ledger, o LogOptions[T]) *Log[T] {
 		o.Capacity = usualQueue
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	g := &Log[T]{ledger: l, options: o, wake: make(chan struct{}, 1), stop: stop, done: make(chan struct{})}
+	g := &Log[T]{ledger: l, options: o, most: batchRows, wake: make(chan struct{}, 1), stop: stop, done: make(chan struct{})}
+	if !l.postgres {
+		g.most = liteRows
+	}
 	l.metrics.register(o.Table)
 	l.mu.Lock()
 	l.logs = append(l.logs, g)
@@ -87,7 +93,7 @@ func (g *Log[T]) Append(v T) {
 		return
 	}
 	g.queue = append(g.queue, v)
-	full := len(g.queue) == batchRows
+	full := len(g.queue) == g.most
 	g.mu.Unlock()
 	if full {
 		g.hurry()
@@ -117,7 +123,7 @@ func (g *Log[T]) run(ctx context.Context) {
 			if !g.write(ctx, batch) {
 				return
 			}
-			g.written()
+			g.written(batch)
 		}
 	}
 }
@@ -126,20 +132,30 @@ func (g *Log[T]) run(ctx context.Context) {
 func (g *Log[T]) take() []T {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	n := min(len(g.queue), batchRows)
-	batch := make([]T, n)
-	copy(batch, g.queue)
-	rest := copy(g.queue, g.queue[n:])
-	clear(g.queue[rest:])
-	g.queue = g.queue[:rest]
-	g.writing = n
+	batch := g.spare
+	switch {
+	case len(g.queue) == 0:
+		return nil
+	case len(g.queue) <= g.most:
+		batch, g.queue = g.queue, batch
+	default:
+		batch = append(batch, g.queue[:g.most]...)
+		rest := copy(g.queue, g.queue[g.most:])
+		clear(g.queue[rest:])
+		g.queue = g.queue[:rest]
+	}
+	g.spare, g.writing = nil, len(batch)
 	return batch
 }
 
-// written notes that the batch under way has ended.
-func (g *Log[T]) written() {
+// written notes that the batch under way has ended, and keeps its memory for another.
+func (g *Log[T]) written(batch []T) {
+	clear(batch)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if cap(batch) <= 2*g.most {
+		g.spare = batch[:0]
+	}
 	g.settled += int64(g.writing)
 	g.writing = 0
 	if g.flushed != nil && g.settled >= g.awaited {
@@ -234,13 +250,27 @@ const insertedAtOnce = 50
 
 func (g *Log[T]) insert(ctx context.Context, c *sql.Conn, batch []T) error {
 	var values []any
+	var many *sql.Stmt // for as many rows as there are at once
 	for len(batch) > 0 {
 		n := min(len(batch), insertedAtOnce)
 		values = values[:0]
 		for i := range n {
 			values = g.options.Values(&batch[i], values)
 		}
-		if _, err := c.ExecContext(ctx, insertText(g.options.Table, g.options.Columns, n), values...); err != nil {
+		var err error
+		switch {
+		case n < insertedAtOnce:
+			_, err = c.ExecContext(ctx, insertText(g.options.Table, g.options.Columns, n), values...)
+		case many == nil:
+			if many, err = c.PrepareContext(ctx, insertText(g.options.Table, g.options.Columns, n)); err != nil {
+				return err
+			}
+			defer many.Close()
+			fallthrough
+		default:
+			_, err = many.ExecContext(ctx, values...)
+		}
+		if err != nil {
 			return err
 		}
 		batch = batch[n:]

@@ -64,8 +64,8 @@ func (l *Log) Record(e *Entry) {
 // Entry is an operation as the log keeps it. Empty texts are null in the table.
 type Entry struct {
 	Time               time.Time // when the request had arrived
-	RequestID, TraceID string
-	Client, Table      string // a registered client, and a table that may be there
+	RequestID, TraceID string    // TraceID: of the caller's own trace; "": it sent none
+	Client, Table      string    // a registered client, and a table that may be there
 	// NamedClient and NamedTable are what the caller named instead, where nobody knows of
 	// a client or a table of the name.
 	NamedClient, NamedTable       string
@@ -181,7 +181,7 @@ func (e *Entry) values(dst []any) []any {
 	}
 	return append(dst, e.Time, optional(e.RequestID), optional(e.Client), optional(e.Table), e.Operation, e.Door, optional(e.Method), optional(e.Path), e.Status,
 		e.Duration.Milliseconds(), waited, rows, e.Bytes, false, e.Error, optional(e.Message),
-		optional(e.KeyID), optional(e.UserID), optional(e.OrganizationID), string(e.appendDetails(nil)))
+		optional(e.KeyID), optional(e.UserID), optional(e.OrganizationID), e.details())
 }
 
 func optional(text string) any {
@@ -191,9 +191,14 @@ func optional(text string) any {
 	return text
 }
 
-// appendDetails appends the JSON object of what has no column.
-func (e *Entry) appendDetails(dst []byte) []byte {
-	start := len(dst) + 1
+// details is the JSON object of what has no column. A success of which there is nothing to
+// tell but its client's backend has none: documents are what costs most in a row.
+func (e *Entry) details() any {
+	if !e.Error && e.TraceID == "" && e.Retries == 0 && e.Statements <= 1 {
+		return nil
+	}
+	dst := make([]byte, 1, 256)
+	dst[0] = '{'
 	name := func(name string) {
 		dst = append(append(append(dst, ',', '"'), name...), '"', ':')
 	}
@@ -203,7 +208,6 @@ func (e *Entry) appendDetails(dst []byte) []byte {
 			dst = sdk.AppendString(dst, value)
 		}
 	}
-	dst = append(dst, '{')
 	text("trace_id", e.TraceID)
 	text("backend", e.Backend)
 	text("client", e.NamedClient)
@@ -219,8 +223,7 @@ func (e *Entry) appendDetails(dst []byte) []byte {
 		name("statements")
 		dst = strconv.AppendInt(dst, int64(e.Statements), 10)
 	}
-	if len(dst) > start { // the first member needs no comma
-		dst = append(dst[:start], dst[start+1:]...)
-	}
-	return append(dst, '}')
+	dst = append(dst, '}')
+	dst[1] = '{' // the first member needs no comma
+	return string(dst[1:])
 }
