@@ -10,12 +10,15 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/athena-gateway/athena/core/auth"
 	"github.com/athena-gateway/athena/core/config"
+	"github.com/athena-gateway/athena/core/ledger"
 	"github.com/athena-gateway/athena/internal/testenv"
 )
 
@@ -206,5 +209,53 @@ func TestShutdownDelay(t *testing.T) {
 	if conn, err := net.Dial("tcp", address.String()); err == nil {
 		conn.Close()
 		t.Error("it listens still")
+	}
+}
+
+// TestNamesInHealth: once keys are asked for, /health shows names to operators and to keys
+// for all clients alone.
+func TestNamesInHealth(t *testing.T) {
+	const admin = config.Secret("0123456789abcdef")
+	for _, enforced := range []bool{false, true} {
+		g, url := serve(t, &config.Config{
+			API:     config.API{Host: "127.0.0.1", HealthTimeout: time.Second, AdminKey: admin, EnforceAPIKeys: enforced},
+			Plugins: config.Plugins{Dir: testenv.BuildPlugins(t), Verify: "dev"},
+			Clients: []config.Client{sqlite(t, "internal-name")},
+		})
+		key := func(name string, client *string) string {
+			text, _, err := g.keys.CreateKey(t.Context(), &ledger.Audit{Actor: "test", Action: "test"}, auth.Spec{Name: name, Client: client, Active: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return text
+		}
+		bound := "internal-name"
+		for _, test := range []struct {
+			who, key string
+			sees     bool
+		}{
+			{"nobody", "", !enforced},
+			{"a wrong key", "ath_0123456789abcdef.0123456789abcdef0123456789abcdef", !enforced},
+			{"a key of one client", key("bound", &bound), !enforced},
+			{"a key", key("free", nil), true},
+			{"an operator", string(admin), true},
+		} {
+			for _, path := range []string{"/health", "/health/cluster"} {
+				request, err := http.NewRequest("GET", url+path, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				request.Header.Set("X-Athena-Key", test.key)
+				response, err := http.DefaultClient.Do(request)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, err := io.ReadAll(response.Body)
+				response.Body.Close()
+				if err != nil || response.StatusCode != 200 || strings.Contains(string(body), bound) != test.sees || !strings.Contains(string(body), `"total":1`) {
+					t.Errorf("%s of a gateway that asks for keys (%t) tells %s: %d %s %v", path, enforced, test.who, response.StatusCode, body, err)
+				}
+			}
+		}
 	}
 }

@@ -27,11 +27,12 @@ type server struct {
 }
 
 // startServer starts athena on a free port with the sample database, and ends it with t.
-func startServer(t *testing.T) *server {
+func startServer(t *testing.T, env ...string) *server {
 	t.Helper()
 	config := writeConfig(t, fmt.Sprintf("plugins: {dir: %q}\nclients: {demo: {backend: sqlite, config: {path: data/demo.db, sample: true}}}",
 		testenv.BuildPlugins(t)))
 	s := &server{cmd: command(filepath.Dir(config), "server", "--port", "0", "--config", config), errors: &strings.Builder{}}
+	s.cmd.Env = append(s.cmd.Environ(), env...)
 	s.cmd.Stderr = s.errors
 	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -173,6 +174,42 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 		t.Errorf("exit code %d after %v: %s", code, time.Since(start), s.errors)
 	}
 	<-answered
+}
+
+// TestShutdownDelay: after SIGTERM the server says that it is not to be asked and answers all
+// the same, longer than requests may take to end; a second signal ends that.
+func TestShutdownDelay(t *testing.T) {
+	s := startServer(t, "ATHENA_API__SHUTDOWN_DELAY_SECS=3600", "ATHENA_API__SHUTDOWN_TIMEOUT_SECS=1")
+	if status, answer, err := s.post("GET", "/ready", ""); err != nil || status != 200 {
+		t.Fatalf("%d %s %v", status, answer, err)
+	}
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(20 * time.Second); ; {
+		http.DefaultClient.CloseIdleConnections()
+		status, answer, err := s.post("GET", "/ready", "")
+		if err != nil || time.Now().After(end) {
+			t.Fatalf("%d %s %v: %s", status, answer, err, s.errors)
+		}
+		if status == 503 {
+			break
+		}
+	}
+	ask := time.NewTicker(100 * time.Millisecond)
+	defer ask.Stop()
+	for end := time.Now().Add(1100 * time.Millisecond); time.Now().Before(end); <-ask.C { // beyond what requests may take
+		http.DefaultClient.CloseIdleConnections()
+		if status, answer, err := s.post("POST", "/gateway/query", `{"query": "SELECT 1 AS one"}`); err != nil || status != 200 {
+			t.Fatalf("while it waits: %d %s %v", status, answer, err)
+		}
+	}
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code := s.wait(); code != 1 {
+		t.Errorf("exit code %d: %s", code, s.errors)
+	}
 }
 
 func TestPortInUse(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/hashicorp/go-hclog"
 	"github.com/valyala/fasthttp"
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/athena-gateway/athena/sdk"
 )
@@ -134,6 +135,10 @@ func (s *Server) head(r *Request, response *Response) {
 		h.Set(fiber.HeaderCacheControl, "no-store")
 	}
 	for _, header := range response.Header {
+		if !settable(header) {
+			s.log.Warn("a header of an answer is left out: it is not one that a route may set", "header", header.Name, "route", r.route.Path, "trace_id", r.ID)
+			continue
+		}
 		h.Add(header.Name, header.Value)
 	}
 	if s.draining.Load() {
@@ -141,9 +146,22 @@ func (s *Server) head(r *Request, response *Response) {
 	}
 }
 
+// settable reports whether a route may set a header: one that is well formed, since names and
+// values may be a database's words, and that does not say where the answer ends.
+func settable(header sdk.Pair) bool {
+	switch strings.ToLower(header.Name) {
+	case "content-length", "transfer-encoding", "connection", "keep-alive", "trailer", "upgrade":
+		return false
+	}
+	return httpguts.ValidHeaderFieldName(header.Name) && httpguts.ValidHeaderFieldValue(header.Value)
+}
+
 func contentType(response *Response) string {
-	if response.ContentType == "" {
+	switch {
+	case response.ContentType == "":
 		return jsonType
+	case !httpguts.ValidHeaderFieldValue(response.ContentType):
+		return "application/octet-stream"
 	}
 	return response.ContentType
 }
