@@ -67,7 +67,7 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 	}
 	var err error
 	g.keys = auth.New(auth.Options{AdminKey: string(c.API.AdminKey), Enforce: c.API.EnforceAPIKeys, Ledger: g.ledger,
-		Logger: o.Logger.Named("auth"), Registry: g.metrics})
+		Logger: o.Logger.Named("auth"), Registry: g.metrics, Retention: c.Ledger.AuthLogKept})
 	g.operations = oplog.New(oplog.Options{Ledger: g.ledger, Logger: o.Logger.Named("oplog"), Off: !c.Ledger.OperationLog, Retention: c.Ledger.OperationLogKept})
 	plugins := pluginOptions(c)
 	plugins.Logger = o.Logger.Named("plugins")

@@ -31,11 +31,18 @@ type server struct {
 
 func serve(t *testing.T, o pluginhost.Options, logger hclog.Logger) *server {
 	t.Helper()
+	return serveWith(t, o, auth.New(auth.Options{AdminKey: testKey}), func(host *pluginhost.Host) []httpx.Route {
+		return New(Options{Host: host, Logger: logger}).Routes()
+	})
+}
+
+func serveWith(t *testing.T, o pluginhost.Options, keys *auth.Keyring, routes func(*pluginhost.Host) []httpx.Route) *server {
+	t.Helper()
 	host, err := pluginhost.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := httpx.New(httpx.Options{Routes: New(Options{Host: host, Logger: logger}).Routes(), Keys: auth.New(auth.Options{AdminKey: testKey})})
+	h, err := httpx.New(httpx.Options{Routes: routes(host), Keys: keys})
 	if err != nil {
 		t.Fatal(err)
 	}

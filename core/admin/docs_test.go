@@ -16,6 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/athena-gateway/athena/core/auth"
+	"github.com/athena-gateway/athena/core/ledger/ledgertest"
 	"github.com/athena-gateway/athena/core/pluginhost"
 	"github.com/athena-gateway/athena/internal/testenv"
 )
@@ -40,9 +42,36 @@ func TestDocumentation(t *testing.T) {
 	if _, err := s.host.Open(ctx, "sqlite", "shop", config); err != nil {
 		t.Fatal(err)
 	}
-	examples := regexp.MustCompile("(?s)```http\n(\\S+) (\\S+)\n(.*?)```\n```json (\\d+)\n(.*?)```").FindAllStringSubmatch(string(page), -1)
-	if len(examples) != strings.Count(string(page), "```http") || len(examples) == 0 {
-		t.Fatalf("%d examples are well formed, of %d", len(examples), strings.Count(string(page), "```http"))
+	runExamples(t, s, string(page))
+	tellsOf(t, string(page), func(path string) bool {
+		return strings.HasPrefix(path, "/admin/plugins/:name/") || path == "/admin/plugins"
+	})
+}
+
+// TestKeyDocumentation runs the examples of docs/api-keys.md in their order.
+func TestKeyDocumentation(t *testing.T) {
+	page, err := os.ReadFile("../../docs/api-keys.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := serveKeys(t, ledgertest.Open(t, "sqlite://"+filepath.Join(t.TempDir(), "ledger.db")))
+	runExamples(t, s.server, string(page))
+	tellsOf(t, string(page), func(path string) bool {
+		return strings.HasPrefix(path, "/admin/api-key") || strings.HasPrefix(path, "/admin/rights")
+	})
+	for _, right := range auth.Catalogue() {
+		if !strings.Contains(string(page), "| `"+right.Name+"` |") {
+			t.Errorf("the page does not tell of %s", right.Name)
+		}
+	}
+}
+
+// runExamples runs the requests of a page and compares the answers.
+func runExamples(t *testing.T, s *server, page string) {
+	t.Helper()
+	examples := regexp.MustCompile("(?s)```http\n(\\S+) (\\S+)\n(.*?)```\n```json (\\d+)\n(.*?)```").FindAllStringSubmatch(page, -1)
+	if len(examples) != strings.Count(page, "```http") || len(examples) == 0 {
+		t.Fatalf("%d examples are well formed, of %d", len(examples), strings.Count(page, "```http"))
 	}
 	for _, example := range examples {
 		status, answer := s.call(t, example[1], example[2], strings.TrimSpace(example[3]))
@@ -61,11 +90,17 @@ func TestDocumentation(t *testing.T) {
 			t.Errorf("%s %s: %s", example[1], example[2], d)
 		}
 	}
+}
+
+// tellsOf checks that the page has each of the routes.
+func tellsOf(t *testing.T, page string, mine func(path string) bool) {
+	t.Helper()
 	for _, route := range New(Options{}).Routes() {
-		if !strings.HasPrefix(route.Path, "/admin/plugins") {
+		if !mine(route.Path) {
 			continue
 		}
-		if path := strings.ReplaceAll(route.Path, ":name", "{name}"); !strings.Contains(string(page), "`"+route.Method+" "+path) && path != "/admin/plugins/{name}" {
+		path := strings.NewReplacer(":name", "{name}", ":id", "{id}", ":client_name", "{client_name}").Replace(route.Path)
+		if !strings.Contains(page, "`"+route.Method+" "+path+"`") && !strings.Contains(page, "`"+route.Method+" "+path+"?") {
 			t.Errorf("the page does not tell of %s %s", route.Method, path)
 		}
 	}

@@ -300,12 +300,13 @@ func TestCheckBind(t *testing.T) {
 		{API{Host: "10.0.0.1"}, false},
 		{API{Host: "db.example.org"}, false},
 		{API{Host: "0.0.0.0", AllowOpen: true}, true},
+		{API{Host: "0.0.0.0", EnforceAPIKeys: true}, true},
 	} {
 		err := test.api.CheckBind()
 		if (err == nil) != test.ok {
 			t.Errorf("%+v: %v", test.api, err)
 		}
-		if err != nil && !strings.Contains(err.Error(), "api.allow_open: true") {
+		if err != nil && (!strings.Contains(err.Error(), "api.allow_open: true") || !strings.Contains(err.Error(), "api.enforce_api_keys: true")) {
 			t.Errorf("%v does not say what to do", err)
 		}
 	}

@@ -12,8 +12,18 @@ func (g *Gateway) authorize(op *Operation) error {
 	if a == nil {
 		a = &auth.Attempt{RequestID: op.RequestID, Principal: op.Principal}
 	}
+	keys := g.options.Keys
 	var few [4]string
-	return g.options.Keys.Use(a, op.Client, rights(few[:0], &op.Call)...)
+	takes := rights(few[:0], &op.Call)
+	switch {
+	case op.AsksKey != nil && !*op.AsksKey:
+		return nil
+	case op.OwnRight != "" && op.Principal.Has(op.OwnRight):
+		takes = append(few[:0], op.OwnRight)
+	case op.AsksKey != nil && op.Principal == nil:
+		return keys.Require(a, op.OwnRight)
+	}
+	return keys.Use(a, op.Client, takes...)
 }
 
 // rights appends the rights that a call takes, each once.

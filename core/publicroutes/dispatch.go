@@ -45,6 +45,7 @@ func (r *Routes) dispatch(q *httpx.Request) (*httpx.Response, error) {
 	}
 	response, err := r.options.Serve(q, as, p.subject(c.op), func(ctx context.Context, cancel context.CancelCauseFunc, o *gateway.Operation) (*gateway.Result, error) {
 		o.Target = as.Target // whatever else the request says of it
+		o.AsksKey, o.OwnRight = p.RequireKey, "public."+p.Key+".execute"
 		for i := range o.Call.Statements {
 			if err := p.restrict(&o.Call.Statements[i]); err != nil {
 				return nil, err

@@ -110,7 +110,7 @@ func TestAdminKey(t *testing.T) {
 	if a.header.Get("Cache-Control") != "no-store" {
 		t.Errorf("Cache-Control: %s", a.header.Get("Cache-Control"))
 	}
-	contains(t, "the log", open.stderr.String(), "a request for operators was refused", "code=invalid_admin_key", "remote=127.0.0.1:")
+	contains(t, "the log", open.stderr.String(), "a request was refused", "code=invalid_admin_key", "remote=127.0.0.1 ")
 
 	for _, test := range []struct{ config, variable, says string }{
 		{"clients: {}", "ATHENA_KEY_12=canary-9d41", "16 characters"},

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/athena-gateway/athena/internal/testenv"
 )
 
 // A canary begins and ends with these, so that a part of one is found too. What is between
@@ -63,9 +65,10 @@ func TestCanaries(t *testing.T) {
 	for _, name := range []string{"probe", "failing", "crashes", "invalid", "empty"} {
 		addProbe(t, dir, name)
 	}
+	own := testenv.Server(t, testenv.ServerOptions{}).URI("postgres") // it asks for no password, and gets one
 	config := map[string]any{
 		"log":    map[string]any{"level": "debug"},
-		"ledger": map[string]any{"uri": "postgres://app:" + canary("ledger") + "@127.0.0.1:1/d"},
+		"ledger": map[string]any{"uri": strings.Replace(own, "postgres@", "postgres:"+canary("ledger")+"@", 1)},
 		"clients": map[string]any{
 			"good":    client("probe", "token", "${E2E_TOKEN}", "uri", uri),
 			"failing": client("failing", "token", "${E2E_TOKEN}", "uri", uri, "open", "fail"),
@@ -166,10 +169,16 @@ func TestCanaries(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	away := start(t, "ledger: {uri: 'postgres://app:"+canary("away")+"@127.0.0.1:1/d'}\nclients: {}")
+	eventually(t, 20*time.Second, "the log tells of the ledger", func() bool { return strings.Contains(away.stderr.String(), "ledger") })
+	for _, path := range []string{"/health", "/metrics"} {
+		tellsCanary(t, path+" without a ledger", string(away.ask(t, request{method: "GET", path: path}).body))
+	}
+	away.stop(t)
 	diag := launch(t, string(text), env, "diag")
 	diag.wait(t)
 	g.stop(t)
-	for what, text := range map[string]string{"stdout": g.stdout.String(), "the log": g.stderr.String(),
+	for what, text := range map[string]string{"stdout": g.stdout.String(), "the log": g.stderr.String(), "the log without a ledger": away.stderr.String(),
 		"diag": diag.stdout.String() + diag.stderr.String()} {
 		for line := range strings.Lines(text) {
 			tellsCanary(t, what, line)
