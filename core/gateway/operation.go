@@ -19,6 +19,8 @@ type Operation struct {
 	Client    string          // the client's registered name, which Execute finds by Target
 	Principal *auth.Principal // who asks; nil: nobody who is known
 	Attempt   *auth.Attempt   // the request's, which learns what was decided; nil: Execute makes one
+	Open      bool            // the door lets everybody do it
+	Right     string          // of a key, does as well as the rights that the call takes; "": there is none
 	RequestID string
 	Trace     string // W3C traceparent
 
