@@ -7,7 +7,7 @@ import (
 )
 
 // newKey makes an API key.
-func (s *shop) newKey(body string) string {
+func (s *storefront) newKey(body string) string {
 	s.t.Helper()
 	a := s.admin("POST", "/admin/api-keys", body)
 	var created struct {
@@ -21,7 +21,7 @@ func (s *shop) newKey(body string) string {
 
 // TestPublicRouteKeys: who may use which route, and that who may not learns nothing of it.
 func TestPublicRouteKeys(t *testing.T) {
-	eachShop(t, func(t *testing.T, s *shop) {
+	eachStorefront(t, func(t *testing.T, s *storefront) {
 		for _, route := range []string{
 			`{"route_key":"usual","client_name":"shop","table_name":"orders","allowed_ops":["fetch","delete"],"rate_limit":{"requests_per_minute":1,"burst":1000}}`,
 			`{"route_key":"gated","client_name":"shop","table_name":"orders","operation":"fetch","require_key":true,"rate_limit":{"requests_per_minute":1,"burst":1000}}`,
@@ -50,14 +50,14 @@ func TestPublicRouteKeys(t *testing.T) {
 		// By key, for the routes usual, gated, open and one that is not there: + answers, 1 is 401, - 404.
 		for _, state := range []struct {
 			name string
-			set  func() answer
+			set  func() reply
 			want map[string]string
 		}{
-			{"not enforced", func() answer { return s.admin("PUT", "/admin/api-key-config", `{"enforce_api_keys":false}`) }, map[string]string{
+			{"not enforced", func() reply { return s.admin("PUT", "/admin/api-key-config", `{"enforce_api_keys":false}`) }, map[string]string{
 				"nobody": "+-+-", "dummy": "+-+-", "wrong": "11+1", "reader": "+++-", "route": "-++-", "usual": "+-+-", "bare": "--+-", "others": "--+-", "ours": "-++-", "revoked": "11+1"}},
-			{"enforced for the client", func() answer { return s.admin("PUT", "/admin/api-key-clients/shop", `{"enforce_api_keys":true}`) }, map[string]string{
+			{"enforced for the client", func() reply { return s.admin("PUT", "/admin/api-key-clients/shop", `{"enforce_api_keys":true}`) }, map[string]string{
 				"nobody": "--+-", "dummy": "--+-", "reader": "+++-", "route": "-++-", "usual": "+-+-", "bare": "--+-", "others": "--+-", "ours": "-++-", "revoked": "11+1", "admin": "+++-"}},
-			{"enforced", func() answer { return s.admin("PUT", "/admin/api-key-config", `{"enforce_api_keys":true}`) }, map[string]string{
+			{"enforced", func() reply { return s.admin("PUT", "/admin/api-key-config", `{"enforce_api_keys":true}`) }, map[string]string{
 				"nobody": "11+1", "dummy": "11+1", "reader": "+++-", "route": "-++-", "usual": "+-+-", "bare": "--+-", "others": "--+-", "ours": "-++-", "revoked": "11+1", "admin": "+++-"}},
 		} {
 			if a := state.set(); a.status != 200 && a.status != 201 {
@@ -117,7 +117,7 @@ func TestPublicRouteKeys(t *testing.T) {
 // TestPublicRouteOfBrowsers: while no keys are asked for, a page of another site reaches no
 // route but those that are open to everybody.
 func TestPublicRouteOfBrowsers(t *testing.T) {
-	eachShop(t, func(t *testing.T, s *shop) {
+	eachStorefront(t, func(t *testing.T, s *storefront) {
 		s.define(`{"route_key":"usual","client_name":"shop","table_name":"orders","operation":"fetch"}`)
 		s.define(`{"route_key":"open","client_name":"shop","table_name":"orders","operation":"fetch","require_key":false}`)
 		for _, headers := range [][]string{{"Origin", "https://elsewhere.example"}, {"Sec-Fetch-Site", "cross-site"}, {"Host", "rebound.example"}} {

@@ -144,7 +144,7 @@ func (r *asker) request() (string, map[string]any) {
 // held the route's rows and columns alone. Random requests go to the route and, for a
 // table of that kind, to the gateway itself.
 func TestPublicRoutesAreTwins(t *testing.T) {
-	s := newShop(t, "sqlite://"+filepath.Join(t.TempDir(), "ledger.db"), nil)
+	s := newStorefront(t, "sqlite://"+filepath.Join(t.TempDir(), "ledger.db"), nil)
 	s.sql(twinSchema)
 	s.define(`{"route_key":"mine","client_name":"shop","table_name":"whole","allowed_ops":["fetch","insert","update","delete"],"columns":"id,name,qty",
 		"filter":[{"eq_column":"tenant","eq_value":5},{"operator":"is","column":"open","value":true}]}`)
@@ -240,8 +240,8 @@ func rowsOf(v any) []map[string]any {
 }
 
 // sameRows compares answers whose rows have no order.
-func sameRows(a, b answer) bool {
-	sorted := func(x answer) []string {
+func sameRows(a, b reply) bool {
+	sorted := func(x reply) []string {
 		var rows []json.RawMessage
 		if json.Unmarshal(x.data(), &rows) != nil {
 			return []string{string(x.data())}
@@ -253,6 +253,6 @@ func sameRows(a, b answer) bool {
 		slices.Sort(texts)
 		return texts
 	}
-	tail := func(x answer) string { return strings.TrimPrefix(x.body, `{"data":`+string(x.data())) }
+	tail := func(x reply) string { return strings.TrimPrefix(x.body, `{"data":`+string(x.data())) }
 	return slices.Equal(sorted(a), sorted(b)) && tail(a) == tail(b)
 }

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,15 +25,31 @@ import (
 
 const testAdminKey = "0123456789abcdef-admin"
 
-// publicShop is a gateway with the client shop, an SQLite file with the tables of shopSchema.
-type publicShop struct {
+// storefront is a gateway with the client shop, an SQLite file with the tables of shopSchema.
+type storefront struct {
 	*Gateway
 	t   testing.TB
 	url string
-	log *output
+	log *logLines
 }
 
-func (s *publicShop) logged() string { return s.log.String() }
+// logLines are what a gateway logs.
+type logLines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *logLines) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (s *storefront) logged() string {
+	s.log.mu.Lock()
+	defer s.log.mu.Unlock()
+	return s.log.text.String()
+}
 
 // until waits for something that happens soon in the background.
 func until(t *testing.T, done func() bool) {
@@ -54,21 +72,21 @@ const shopSchema = `
 	INSERT INTO orders VALUES (1, 5, 1, 'tea', 3, 's1', false), (2, 5, 2, 'milk', 1, 's2', true), (3, 6, 1, 'tea', 9, 's3', false), (4, 5, 1, 'jam', 2, 's4', false);
 	INSERT INTO hidden VALUES (1, 'nobody sees this')`
 
-// newShop starts a gateway on a ledger.
-func newShop(t testing.TB, uri string, more func(*config.Config)) *publicShop {
+// newStorefront starts a gateway on a ledger.
+func newStorefront(t testing.TB, uri string, more func(*config.Config)) *storefront {
 	t.Helper()
 	client, err := json.Marshal(map[string]any{"path": filepath.Join(t.TempDir(), "shop.db"), "sample": true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := &config.Config{API: config.API{Host: "127.0.0.1", AdminKey: testAdminKey}, Plugins: config.Plugins{Dir: testenv.BuildPlugins(t), Verify: "dev"},
-		Ledger:  config.Ledger{URI: uri},
+		Ledger:  config.Ledger{URI: uri, OperationLog: true},
 		Clients: []config.Client{{Name: "shop", Backend: "sqlite", Config: client}, {Name: "broken", Backend: "sqlite", Problem: "it is not configured"}},
 		Gateway: config.Gateway{ResilienceTimeout: 20 * time.Second}}
 	if more != nil {
 		more(c)
 	}
-	s := &publicShop{t: t, log: &output{}}
+	s := &storefront{t: t, log: &logLines{}}
 	s.Gateway, err = Open(context.Background(), c, Options{Logger: hclog.New(&hclog.LoggerOptions{Output: s.log, Level: hclog.Trace}), Version: "test"})
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +113,7 @@ func newShop(t testing.TB, uri string, more func(*config.Config)) *publicShop {
 }
 
 // sql executes SQL on the client shop and returns the rows.
-func (s *publicShop) sql(text string) string {
+func (s *storefront) sql(text string) string {
 	s.t.Helper()
 	body, err := json.Marshal(map[string]string{"query": text})
 	if err != nil {
@@ -109,7 +127,7 @@ func (s *publicShop) sql(text string) string {
 }
 
 // sqlAsAdmin is sql where keys are asked for.
-func (s *shop) sqlAsAdmin(text string) string {
+func (s *storefront) sqlAsAdmin(text string) string {
 	s.t.Helper()
 	body, err := json.Marshal(map[string]string{"query": text})
 	if err != nil {
@@ -122,26 +140,26 @@ func (s *shop) sqlAsAdmin(text string) string {
 	return string(a.data())
 }
 
-type answer struct {
+type reply struct {
 	status int
 	header http.Header
 	body   string
 }
 
-func (a answer) data() json.RawMessage {
+func (a reply) data() json.RawMessage {
 	var envelope struct{ Data json.RawMessage }
 	_ = json.Unmarshal([]byte(a.body), &envelope) // an error envelope has none
 	return envelope.Data
 }
 
-func (a answer) code() string {
+func (a reply) code() string {
 	var envelope struct{ Code string }
 	_ = json.Unmarshal([]byte(a.body), &envelope)
 	return envelope.Code
 }
 
 // fields are what an answer says to be wrong with the members of a body.
-func (a answer) fields() map[string]string {
+func (a reply) fields() map[string]string {
 	var envelope struct {
 		Data struct {
 			Details struct{ Fields map[string]string }
@@ -151,7 +169,7 @@ func (a answer) fields() map[string]string {
 	return envelope.Data.Details.Fields
 }
 
-func (s *publicShop) ask(method, path, body string, headers ...string) answer {
+func (s *storefront) ask(method, path, body string, headers ...string) reply {
 	s.t.Helper()
 	request, err := http.NewRequest(method, s.url+path, strings.NewReader(body))
 	if err != nil {
@@ -172,16 +190,16 @@ func (s *publicShop) ask(method, path, body string, headers ...string) answer {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return answer{response.StatusCode, response.Header, string(b)}
+	return reply{response.StatusCode, response.Header, string(b)}
 }
 
-func (s *publicShop) admin(method, path, body string) answer {
+func (s *storefront) admin(method, path, body string) reply {
 	s.t.Helper()
 	return s.ask(method, path, body, "X-Athena-Key", testAdminKey)
 }
 
 // define creates a public route.
-func (s *publicShop) define(body string) {
+func (s *storefront) define(body string) {
 	s.t.Helper()
 	if a := s.admin("POST", "/admin/public-routes", body); a.status != 201 {
 		s.t.Fatalf("%s: %d %s", body, a.status, a.body)
@@ -196,14 +214,14 @@ func nullable(document string) any {
 	return document
 }
 
-// eachShop runs f on both kinds of ledger.
-func eachShop(t *testing.T, f func(t *testing.T, s *publicShop)) {
-	ledgertest.EachURI(t, func(t *testing.T, uri string) { f(t, newShop(t, uri, nil)) })
+// eachStorefront runs f on both kinds of ledger.
+func eachStorefront(t *testing.T, f func(t *testing.T, s *storefront)) {
+	ledgertest.EachURI(t, func(t *testing.T, uri string) { f(t, newStorefront(t, uri, nil)) })
 }
 
 // TestPublicRoutes are requests of callers and what they get.
 func TestPublicRoutes(t *testing.T) {
-	eachShop(t, func(t *testing.T, s *publicShop) {
+	eachStorefront(t, func(t *testing.T, s *storefront) {
 		for _, route := range []string{
 			`{"route_key":"orders","client_name":"shop","table_name":"orders","allowed_ops":["fetch","insert","update","delete"],
 				"columns":["id","item","qty","customer_id","customers(name)"],"filter":[{"operator":"eq","column":"tenant","value":5},{"operator":"is","column":"deleted","value":"false"}]}`,
@@ -334,7 +352,7 @@ func TestPublicRoutes(t *testing.T) {
 // TestPublicRouteAddresses: whatever is said about a route that is not there is said about
 // each in the same words, and only operators list them.
 func TestPublicRouteAddresses(t *testing.T) {
-	eachShop(t, func(t *testing.T, s *publicShop) {
+	eachStorefront(t, func(t *testing.T, s *storefront) {
 		s.define(`{"route_key":"gone","client_name":"shop","table_name":"orders","operation":"fetch"}`)
 		s.define(`{"route_key":"off","client_name":"shop","table_name":"orders","operation":"fetch","active":false}`)
 		s.define(`{"route_key":"door1","client_name":"shop","table_name":"orders","operation":"fetch"}`)
@@ -382,7 +400,7 @@ func TestPublicRouteAddresses(t *testing.T) {
 
 // TestPublicRouteRates: a route takes so many requests, then says when the next may come.
 func TestPublicRouteRates(t *testing.T) {
-	s := newShop(t, "sqlite://"+filepath.Join(t.TempDir(), "ledger.db"), nil)
+	s := newStorefront(t, "sqlite://"+filepath.Join(t.TempDir(), "ledger.db"), nil)
 	s.define(`{"route_key":"slow","client_name":"shop","table_name":"orders","operation":"fetch","rate_limit":{"requests_per_minute":1,"burst":3}}`)
 	s.define(`{"route_key":"free","client_name":"shop","table_name":"orders","operation":"fetch"}`)
 	taken := func() (n int) {
@@ -430,7 +448,7 @@ func TestPublicRouteRates(t *testing.T) {
 // one itself.
 func TestHostRouting(t *testing.T) {
 	ledgertest.EachURI(t, func(t *testing.T, uri string) {
-		s := newShop(t, uri, func(c *config.Config) { c.API.HostDomain = "db.example" })
+		s := newStorefront(t, uri, func(c *config.Config) { c.API.HostDomain = "db.example" })
 		s.define(`{"route_key":"my-shop","client_name":"shop","allowed_ops":["fetch"],"table_name":"hidden"}`)
 		s.define(`{"route_key":"bad","client_name":"broken","allowed_ops":["fetch"]}`)
 		s.define(`{"route_key":"off","client_name":"shop","allowed_ops":["fetch"],"is_active":false}`)
@@ -492,7 +510,7 @@ func TestHostRouting(t *testing.T) {
 		}
 	})
 	// Without the operator's word host names mean nothing.
-	s := newShop(t, "sqlite://"+filepath.Join(t.TempDir(), "ledger.db"), nil)
+	s := newStorefront(t, "sqlite://"+filepath.Join(t.TempDir(), "ledger.db"), nil)
 	s.define(`{"route_key":"my-shop","client_name":"shop","allowed_ops":["fetch"]}`)
 	if a := s.ask("POST", "/gateway/fetch", `{"table_name":"orders"}`, "Host", "my-shop.db.example"); a.code() != "host_not_allowed" {
 		t.Errorf("%d %s", a.status, a.body)
@@ -516,7 +534,7 @@ func TestPublicRoutesOfTheLedger(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		s := newShop(t, uri, nil)
+		s := newStorefront(t, uri, nil)
 		for key, status := range map[string]int{"good": 200, "ops": 404, "shape": 404, "rate": 404} {
 			if a := s.ask("POST", "/public/"+key+"/fetch", `{"columns":"id"}`); a.status != status {
 				t.Errorf("%s: %d %s", key, a.status, a.body)
