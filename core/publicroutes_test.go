@@ -31,6 +31,8 @@ type storefront struct {
 	t   testing.TB
 	url string
 	log *logLines
+
+	lossy bool // its ledger is away: what is queued for it is lost
 }
 
 // logLines are what a gateway logs.
@@ -75,12 +77,20 @@ const shopSchema = `
 // newStorefront starts a gateway on a ledger.
 func newStorefront(t testing.TB, uri string, more func(*config.Config)) *storefront {
 	t.Helper()
+	s := emptyStorefront(t, uri, more)
+	s.sql(shopSchema)
+	return s
+}
+
+// emptyStorefront is newStorefront without the tables.
+func emptyStorefront(t testing.TB, uri string, more func(*config.Config)) *storefront {
+	t.Helper()
 	client, err := json.Marshal(map[string]any{"path": filepath.Join(t.TempDir(), "shop.db"), "sample": true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := &config.Config{API: config.API{Host: "127.0.0.1", AdminKey: testAdminKey}, Plugins: config.Plugins{Dir: testenv.BuildPlugins(t), Verify: "dev"},
-		Ledger:  config.Ledger{URI: uri, OperationLog: true},
+		Ledger:  config.Ledger{URI: uri},
 		Clients: []config.Client{{Name: "shop", Backend: "sqlite", Config: client}, {Name: "broken", Backend: "sqlite", Problem: "it is not configured"}},
 		Gateway: config.Gateway{ResilienceTimeout: 20 * time.Second}}
 	if more != nil {
@@ -98,9 +108,13 @@ func newStorefront(t testing.TB, uri string, more func(*config.Config)) *storefr
 	served := make(chan error, 1)
 	go func() { served <- s.Serve() }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		patience := 10 * time.Second
+		if s.lossy {
+			patience = time.Second
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		if err := s.Close(ctx); err != nil {
+		if err := s.Close(ctx); err != nil && !s.lossy {
 			t.Error(err)
 		}
 		if err := <-served; err != nil {
@@ -108,7 +122,6 @@ func newStorefront(t testing.TB, uri string, more func(*config.Config)) *storefr
 		}
 	})
 	s.url = "http://" + address.String()
-	s.sql(shopSchema)
 	return s
 }
 
@@ -553,4 +566,115 @@ func TestPublicRoutesOfTheLedger(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestPublicRoutesWithoutLedger: before the routes are known none is used, nor is a host name
+// taken for nothing.
+func TestPublicRoutesWithoutLedger(t *testing.T) {
+	s := emptyStorefront(t, "postgres://127.0.0.1:1/nothing", func(c *config.Config) {
+		c.API.HostDomain, c.Gateway.DefaultClient = "db.example", "shop"
+	})
+	s.lossy = true
+	for _, c := range [][]string{
+		{"POST", "/public/any/fetch", "{}"},
+		{"POST", "/gateway/fetch", `{"table_name":"users"}`, "Host", "my-shop.db.example"},
+		{"GET", "/registry", ""},
+		{"GET", "/registry/x", ""},
+		{"GET", "/admin/public-routes", "", "X-Athena-Key", testAdminKey},
+		{"GET", "/admin/registry", "", "X-Athena-Key", testAdminKey},
+		{"POST", "/admin/registry", `{"name":"x"}`, "X-Athena-Key", testAdminKey},
+	} {
+		a := s.ask(c[0], c[1], c[2], c[3:]...)
+		if a.status != 503 || a.code() != "ledger_unavailable" || a.header.Get("Retry-After") == "" {
+			t.Errorf("%v: %d %s", c, a.status, a.body)
+		}
+	}
+}
+
+// TestPublicRoutesLogged: what comes through a route is recorded as the route's client's, with
+// what really happened.
+func TestPublicRoutesLogged(t *testing.T) {
+	ledgertest.EachURI(t, func(t *testing.T, uri string) {
+		s := newStorefront(t, uri, func(c *config.Config) { c.Ledger.OperationLog = true })
+		s.define(`{"route_key":"mine","client_name":"shop","table_name":"orders","columns":"id,qty","allowed_ops":["fetch","update"],"rate_limit":{"requests_per_minute":1,"burst":5}}`)
+		for i, c := range []struct {
+			path, body string
+			want       string // operation, client, table, status, message; "": no row
+		}{
+			{"/public/mine/fetch", `{"table_name":"lies"}`, "fetch shop orders 200 "},
+			{"/public/mine/fetch", `{"columns":"secret"}`, `fetch shop  403 this route has no column "secret"`},
+			{"/public/mine/fetch", `{`, "fetch shop  400 the request body is not valid JSON: it ends too early, at byte 1"},
+			{"/public/mine/update", `{"resource_id":1,"update_body":{"qty":"x"}}`, "update shop orders 200 "},
+			{"/public/mine/fetch", `{"limit":1}`, "fetch shop orders 200 "},
+			{"/public/mine/update", `{"resource_id":1,"update_body":{"qty":"x"}}`, "update shop  429 this route gets too many requests"},
+			{"/public/mine/delete", `{"resource_id":1}`, "delete shop  403 this route does not offer that operation"},
+			{"/public/mine/dance", `{}`, ""},
+			{"/public/nobodys/fetch", `{}`, ""},
+		} {
+			id := fmt.Sprintf("logged-%d", i)
+			s.ask("POST", c.path, c.body, "X-Athena-Client", "broken", "X-Request-Id", id)
+			var log struct {
+				Operations []struct {
+					Operation, Door, Method, Path string
+					Client                        *string `json:"client_name"`
+					Table                         *string `json:"table_name"`
+					Status                        int     `json:"status_code"`
+					Message                       *string
+				}
+			}
+			if err := s.ledger.Flush(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			if err := json.Unmarshal(s.admin("GET", "/admin/operations?request_id="+id, "").data(), &log); err != nil {
+				t.Fatal(err)
+			}
+			text := func(s *string) string {
+				if s == nil {
+					return ""
+				}
+				return *s
+			}
+			got := ""
+			for _, o := range log.Operations {
+				got += fmt.Sprintf("%s %s %s %d %s", o.Operation, text(o.Client), text(o.Table), o.Status, text(o.Message))
+				if o.Door != "public" || o.Method != "POST" || o.Path != c.path {
+					t.Errorf("%s: %+v", c.path, o)
+				}
+			}
+			if got != c.want {
+				t.Errorf("%s %s: %q, want %q", c.path, c.body, got, c.want)
+			}
+		}
+	})
+}
+
+// TestPublicRoutesAtOnce: requests that meet a change see the route as it was or as it is.
+func TestPublicRoutesAtOnce(t *testing.T) {
+	s := newStorefront(t, "sqlite://"+filepath.Join(t.TempDir(), "ledger.db"), nil)
+	s.define(`{"route_key":"at-once","client_name":"shop","table_name":"orders","columns":"id","operation":"fetch","filter":[{"eq_column":"tenant","eq_value":5}]}`)
+	var asking sync.WaitGroup
+	stop := make(chan struct{})
+	for range 6 {
+		asking.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				a := s.ask("POST", "/public/at-once/fetch", `{"conditions":[{"operator":"gt","column":"id","value":0}]}`)
+				if got := string(a.data()); got != `[{"id":1},{"id":2},{"id":4}]` && got != `[{"id":3}]` {
+					t.Errorf("%d %s", a.status, a.body)
+					return
+				}
+			}
+		})
+	}
+	for i := range 20 {
+		if a := s.admin("PATCH", "/admin/public-routes/at-once", fmt.Sprintf(`{"filter":[{"eq_column":"tenant","eq_value":%d}]}`, 5+i%2)); a.status != 200 {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+	}
+	close(stop)
+	asking.Wait()
 }

@@ -134,7 +134,7 @@ func (c *call) mask(err error) *sdk.Error {
 	}
 	switch {
 	case e.Kind == sdk.Internal && e.Code == "":
-	case e.Reason == "unknown_client", e.Kind == sdk.Unavailable && e.Source == sdk.FromHost, e.Reason == "undefined_table" && c.route.table != nil,
+	case e.Reason == "unknown_client", e.Kind == sdk.Unavailable && e.Source != sdk.FromDownstream, e.Reason == "undefined_table" && c.route.table != nil,
 		e.Kind == sdk.Unauthenticated && e.Source == sdk.FromDownstream:
 		// The route is wrong, or what it leads to is away: no fault of the caller.
 		masked.Kind, masked.Reason, masked.Code, masked.Source = sdk.Unavailable, "route_unavailable", "", sdk.FromHost
