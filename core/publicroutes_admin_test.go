@@ -15,7 +15,7 @@ import (
 
 // audited returns the actions of the audit log with the members that were there before and
 // after.
-func (s *publicShop) audited(prefix string) []string {
+func (s *storefront) audited(prefix string) []string {
 	s.t.Helper()
 	var lines []string
 	err := s.ledger.Read(context.Background(), func(ctx context.Context, c *sql.Conn) error {
@@ -65,7 +65,7 @@ func (s *publicShop) audited(prefix string) []string {
 
 // TestPublicRoutesAdmin are the operators' routes and what they refuse.
 func TestPublicRoutesAdmin(t *testing.T) {
-	eachShop(t, func(t *testing.T, s *publicShop) {
+	eachStorefront(t, func(t *testing.T, s *storefront) {
 		const base = `"route_key":"r","client_name":"shop"`
 		for _, c := range []struct {
 			body  string
@@ -159,7 +159,7 @@ func TestPublicRoutesAdmin(t *testing.T) {
 			Created     string   `json:"created_at"`
 			Updated     string   `json:"updated_at"`
 		}
-		read := func(a answer) (top, data route) {
+		read := func(a reply) (top, data route) {
 			t.Helper()
 			var envelope struct {
 				Status string
@@ -272,7 +272,7 @@ func TestPublicRoutesAdmin(t *testing.T) {
 // TestPublicRoutesOfTwoGateways: what one gateway changes the other serves.
 func TestPublicRoutesOfTwoGateways(t *testing.T) {
 	ledgertest.EachURI(t, func(t *testing.T, uri string) {
-		a, b := newShop(t, uri, nil), newShop(t, uri, nil)
+		a, b := newStorefront(t, uri, nil), newStorefront(t, uri, nil)
 		a.define(`{"route_key":"shared","client_name":"shop","table_name":"orders","operation":"fetch"}`)
 		until(t, func() bool { return b.ask("POST", "/public/shared/fetch", `{}`).status == 200 })
 		if got := b.admin("PATCH", "/admin/public-routes/shared", `{"is_active":false}`); got.status != 200 {
@@ -287,7 +287,7 @@ func TestPublicRoutesOfTwoGateways(t *testing.T) {
 
 // TestRegistry is the catalogue of APIs, for programs and for operators.
 func TestRegistry(t *testing.T) {
-	eachShop(t, func(t *testing.T, s *publicShop) {
+	eachStorefront(t, func(t *testing.T, s *storefront) {
 		if a := s.ask("GET", "/registry", ""); a.status != 200 || a.body != "[]" {
 			t.Errorf("%d %s", a.status, a.body)
 		}
@@ -304,7 +304,7 @@ func TestRegistry(t *testing.T) {
 			CreatedAt                 string `json:"created_at"`
 			UpdatedAt                 string `json:"updated_at"`
 		}
-		one := func(a answer, status int) entry {
+		one := func(a reply, status int) entry {
 			t.Helper()
 			var data struct{ Entry entry }
 			if err := json.Unmarshal(a.data(), &data); err != nil || a.status != status {

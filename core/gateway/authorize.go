@@ -8,22 +8,19 @@ import (
 // authorize decides whether who asks may do the operation. A key is for one client or for
 // any, and all tables of a call, those of its select trees too, are that client's.
 func (g *Gateway) authorize(op *Operation) error {
+	if op.Open {
+		return nil
+	}
 	a := op.Attempt
 	if a == nil {
 		a = &auth.Attempt{RequestID: op.RequestID, Principal: op.Principal}
 	}
-	keys := g.options.Keys
-	var few [4]string
-	takes := rights(few[:0], &op.Call)
-	switch {
-	case op.AsksKey != nil && !*op.AsksKey:
-		return nil
-	case op.OwnRight != "" && op.Principal.Has(op.OwnRight):
-		takes = append(few[:0], op.OwnRight)
-	case op.AsksKey != nil && op.Principal == nil:
-		return keys.Require(a, op.OwnRight)
+	if op.Right != "" && op.Principal.Has(op.Right) {
+		a.Right = op.Right
+		return g.options.Keys.Use(a, op.Client)
 	}
-	return keys.Use(a, op.Client, takes...)
+	var few [4]string
+	return g.options.Keys.Use(a, op.Client, rights(few[:0], &op.Call)...)
 }
 
 // rights appends the rights that a call takes, each once.

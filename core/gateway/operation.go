@@ -19,10 +19,8 @@ type Operation struct {
 	Client    string          // the client's registered name, which Execute finds by Target
 	Principal *auth.Principal // who asks; nil: nobody who is known
 	Attempt   *auth.Attempt   // the request's, which learns what was decided; nil: Execute makes one
-	// A public route has a right of its own, which stands for all that the call takes, and may
-	// decide whether a key is asked for; "" and nil: as the client's other operations.
-	OwnRight  string
-	AsksKey   *bool
+	Open      bool            // the door lets everybody do it
+	Right     string          // of a key, does as well as the rights that the call takes; "": there is none
 	RequestID string
 	Trace     string // W3C traceparent
 	Traced    bool   // the caller sent Trace

@@ -44,10 +44,16 @@ func bearer(header []byte) []byte {
 	return token
 }
 
-// guard finds out who asks and decides whether the route is for them. What depends on the
-// client, on routes with the guard Data, gateway.Execute decides.
-func (s *Server) guard(r *Request) error {
-	keys, guard, a := s.options.Keys, r.route.Guard, &r.Attempt
+// Admit asks a guard, once: for routes with the guard Own.
+func (r *Request) Admit(guard Guard) error {
+	r.admitted = true
+	return r.server.guard(r, guard)
+}
+
+// guard finds out who asks and decides whether what is guarded is for them. What depends on
+// the client, on routes with the guard Data, gateway.Execute decides.
+func (s *Server) guard(r *Request, guard Guard) error {
+	keys, a := s.options.Keys, &r.Attempt
 	a.RequestID, a.Method, a.Path, a.Remote = r.ID, r.route.Method, r.route.Path, remoteIP(r.fctx.RemoteAddr())
 	var array [carriers][]byte
 	credentials := r.credentials(array[:0])

@@ -35,6 +35,8 @@ type Request struct {
 	open    Body // the handler's stream until it is closed
 	ended   bool
 
+	admitted bool // Admit was asked
+
 	conn       *conn // nil when the transport cannot be watched
 	prev, next *Request
 }

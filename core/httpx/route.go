@@ -19,6 +19,7 @@ var (
 	Public = Guard{kind: "public"} // anybody
 	Key    = Guard{kind: "key"}    // whoever has an API key, once keys are enforced
 	Data   = Guard{kind: "data"}   // whom gateway.Execute lets use the client that the request means
+	Own    = Guard{kind: "own"}    // the handler calls Request.Admit with the guard that the request takes
 	Admin  = Guard{kind: "admin"}  // operators, who have the admin key; its answers are not to be stored
 )
 
@@ -92,7 +93,7 @@ func checkRoutes(routes []Route) error {
 		name := r.Method + " " + r.Path
 		switch {
 		case r.Guard == Guard{} || r.Guard.kind == "right" && r.Guard.right == "":
-			return fmt.Errorf("route %s has no guard: choose httpx.Public, Key, Data, Admin or Right", name)
+			return fmt.Errorf("route %s has no guard: choose httpx.Public, Key, Data, Own, Admin or Right", name)
 		case r.Handle == nil:
 			return fmt.Errorf("route %s has no handler", name)
 		case !strings.HasPrefix(r.Path, "/"):

@@ -259,6 +259,9 @@ func (s *Server) answer(r *Request) (err error) {
 	if err != nil {
 		return err
 	}
+	if r.route.Guard == Own && !r.admitted {
+		return fmt.Errorf("the handler of %s asks no guard", r.route.Path)
+	}
 	if response.Stream == nil {
 		return s.sendBytes(r, response)
 	}
@@ -271,7 +274,10 @@ func (s *Server) admit(r *Request) error {
 	if encoding := r.fctx.Request.Header.Peek("Content-Encoding"); len(encoding) > 0 && string(encoding) != "identity" {
 		return sdk.E(sdk.Invalid, "unsupported_content_encoding", "the request body is compressed").WithHint("send it as it is")
 	}
-	return s.guard(r)
+	if r.route.Guard == Own {
+		return nil
+	}
+	return s.guard(r, r.route.Guard)
 }
 
 // end closes the books of a request, once.

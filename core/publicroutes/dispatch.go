@@ -25,10 +25,17 @@ type call struct {
 // dispatch answers POST /public/{route_key}/{op}.
 func (r *Routes) dispatch(q *httpx.Request) (*httpx.Response, error) {
 	p, err := r.find(q.Param("route_key"))
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case p == nil:
+	}
+	guard := httpx.Data
+	if p != nil && p.open() {
+		guard = httpx.Public
+	}
+	if err := q.Admit(guard); err != nil {
+		return nil, err
+	}
+	if p == nil || p.RequireKey != nil && *p.RequireKey && q.Principal == nil {
 		return nil, notFound()
 	}
 	c := &call{route: p, op: q.Param("op"), at: time.Now()}
@@ -36,7 +43,7 @@ func (r *Routes) dispatch(q *httpx.Request) (*httpx.Response, error) {
 		r.log.Debug("a public route failed", "route", p.Key, "operation", c.op, "client", p.Client, "error", e.Error(), "trace_id", q.ID)
 	}
 	as := &gateway.Operation{Door: "public", Name: c.op, Method: q.Method(), Path: "/public/" + p.Key + "/" + c.op, Started: q.Started(),
-		Target: gateway.Target{Named: p.Client}, RequestID: q.ID}
+		Target: gateway.Target{Named: p.Client}, RequestID: q.ID, Principal: q.Principal}
 	if err := c.admit(); err != nil {
 		if slices.Contains(operations, c.op) { // another word is the caller's own, and no operation
 			r.options.Refuse(as, err)
@@ -45,7 +52,7 @@ func (r *Routes) dispatch(q *httpx.Request) (*httpx.Response, error) {
 	}
 	response, err := r.options.Serve(q, as, p.subject(c.op), func(ctx context.Context, cancel context.CancelCauseFunc, o *gateway.Operation) (*gateway.Result, error) {
 		o.Target = as.Target // whatever else the request says of it
-		o.AsksKey, o.OwnRight = p.RequireKey, "public."+p.Key+".execute"
+		o.Open, o.Right = p.open(), "public."+p.Key+".execute"
 		for i := range o.Call.Statements {
 			if err := p.restrict(&o.Call.Statements[i]); err != nil {
 				return nil, err
@@ -62,6 +69,9 @@ func (r *Routes) dispatch(q *httpx.Request) (*httpx.Response, error) {
 	}
 	return response, err
 }
+
+// open reports whether everybody may use the route.
+func (p *pinned) open() bool { return p.RequireKey != nil && !*p.RequireKey }
 
 // admit refuses what the route does not offer, and what comes too often.
 func (c *call) admit() error {
@@ -124,7 +134,7 @@ func (c *call) mask(err error) *sdk.Error {
 	}
 	switch {
 	case e.Kind == sdk.Internal && e.Code == "":
-	case e.Reason == "unknown_client", e.Kind == sdk.Unavailable && e.Source == sdk.FromHost, e.Reason == "undefined_table" && c.route.table != nil,
+	case e.Reason == "unknown_client", e.Kind == sdk.Unavailable && e.Source != sdk.FromDownstream, e.Reason == "undefined_table" && c.route.table != nil,
 		e.Kind == sdk.Unauthenticated && e.Source == sdk.FromDownstream:
 		// The route is wrong, or what it leads to is away: no fault of the caller.
 		masked.Kind, masked.Reason, masked.Code, masked.Source = sdk.Unavailable, "route_unavailable", "", sdk.FromHost

@@ -30,7 +30,7 @@ func (r *Routes) Routes() []httpx.Route {
 		return httpx.Route{Method: method, Path: path, Guard: httpx.Admin, Operation: operation, Summary: summary, Handle: handle}
 	}
 	return []httpx.Route{
-		{Method: "POST", Path: "/public/:route_key/:op", Guard: httpx.Public, Operation: "public", Summary: "Use a public route", Writes: true, Handle: r.dispatch},
+		{Method: "POST", Path: "/public/:route_key/:op", Guard: httpx.Own, Operation: "public", Summary: "Use a public route", Writes: true, Handle: r.dispatch},
 		admin("GET", "/admin/public-routes", "list_public_routes", "All public routes", r.list),
 		admin("POST", "/admin/public-routes", "create_public_route", "Define a public route", r.create),
 		admin("GET", "/admin/public-routes/:route_key", "get_public_route", "A public route", r.get),

@@ -1,0 +1,131 @@
+package core
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+// newKey makes an API key.
+func (s *storefront) newKey(body string) string {
+	s.t.Helper()
+	a := s.admin("POST", "/admin/api-keys", body)
+	var created struct {
+		Key string `json:"api_key"`
+	}
+	if err := json.Unmarshal([]byte(a.body), &created); err != nil || a.status != 201 || created.Key == "" {
+		s.t.Fatalf("%s: %d %s", body, a.status, a.body)
+	}
+	return created.Key
+}
+
+// TestPublicRouteKeys: who may use which route, and that who may not learns nothing of it.
+func TestPublicRouteKeys(t *testing.T) {
+	eachStorefront(t, func(t *testing.T, s *storefront) {
+		for _, route := range []string{
+			`{"route_key":"usual","client_name":"shop","table_name":"orders","allowed_ops":["fetch","delete"],"rate_limit":{"requests_per_minute":1,"burst":1000}}`,
+			`{"route_key":"gated","client_name":"shop","table_name":"orders","operation":"fetch","require_key":true,"rate_limit":{"requests_per_minute":1,"burst":1000}}`,
+			`{"route_key":"open","client_name":"shop","table_name":"orders","operation":"fetch","require_key":false}`,
+		} {
+			s.define(route)
+		}
+		for _, right := range []string{"public.gated.execute", "public.usual.execute"} {
+			if a := s.admin("POST", "/admin/api-key-rights", `{"name":"`+right+`"}`); a.status != 201 {
+				t.Fatalf("%d %s", a.status, a.body)
+			}
+		}
+		keys := map[string]string{
+			"nobody":  "",
+			"dummy":   "some-other-servers-key",
+			"wrong":   "ath_0123456789abcdef.0123456789012345678901234567890123456789012",
+			"reader":  s.newKey(`{"name":"reader","rights":["gateway.fetch.execute"]}`),
+			"route":   s.newKey(`{"name":"route","rights":["public.gated.execute"]}`),
+			"usual":   s.newKey(`{"name":"usual","rights":["public.usual.execute"]}`),
+			"bare":    s.newKey(`{"name":"bare"}`),
+			"others":  s.newKey(`{"name":"others","client_name":"broken","rights":["gateway.fetch.execute","public.gated.execute","public.usual.execute"]}`),
+			"ours":    s.newKey(`{"name":"ours","client_name":"shop","rights":["public.gated.execute"]}`),
+			"revoked": s.newKey(`{"name":"revoked","rights":["gateway.fetch.execute"],"is_active":false}`),
+			"admin":   testAdminKey,
+		}
+		// By key, for the routes usual, gated, open and one that is not there: + answers, 1 is 401, - 404.
+		for _, state := range []struct {
+			name string
+			set  func() reply
+			want map[string]string
+		}{
+			{"not enforced", func() reply { return s.admin("PUT", "/admin/api-key-config", `{"enforce_api_keys":false}`) }, map[string]string{
+				"nobody": "+-+-", "dummy": "+-+-", "wrong": "11+1", "reader": "+++-", "route": "-++-", "usual": "+-+-", "bare": "--+-", "others": "--+-", "ours": "-++-", "revoked": "11+1"}},
+			{"enforced for the client", func() reply { return s.admin("PUT", "/admin/api-key-clients/shop", `{"enforce_api_keys":true}`) }, map[string]string{
+				"nobody": "--+-", "dummy": "--+-", "reader": "+++-", "route": "-++-", "usual": "+-+-", "bare": "--+-", "others": "--+-", "ours": "-++-", "revoked": "11+1", "admin": "+++-"}},
+			{"enforced", func() reply { return s.admin("PUT", "/admin/api-key-config", `{"enforce_api_keys":true}`) }, map[string]string{
+				"nobody": "11+1", "dummy": "11+1", "reader": "+++-", "route": "-++-", "usual": "+-+-", "bare": "--+-", "others": "--+-", "ours": "-++-", "revoked": "11+1", "admin": "+++-"}},
+		} {
+			if a := state.set(); a.status != 200 && a.status != 201 {
+				t.Fatalf("%s: %d %s", state.name, a.status, a.body)
+			}
+			for name, want := range state.want {
+				got := ""
+				refusals := map[string]bool{}
+				for _, route := range []string{"usual", "gated", "open", "never"} {
+					headers := []string{"X-Request-Id", "same"}
+					if keys[name] != "" {
+						headers = append(headers, "X-Athena-Key", keys[name])
+					}
+					a := s.ask("POST", "/public/"+route+"/fetch", `{"columns":"id","limit":1}`, headers...)
+					switch {
+					case a.status == 200 && string(a.data()) == `[{"id":1}]`:
+						got += "+"
+						continue
+					case a.status == 401:
+						got += "1"
+					case a.status == 404 && a.code() == "unknown_public_route":
+						got += "-"
+					default:
+						t.Errorf("%s, %s, %s: %d %s", state.name, name, route, a.status, a.body)
+					}
+					refusals[a.body] = true
+				}
+				if got != want {
+					t.Errorf("%s, %s: %s, want %s", state.name, name, got, want)
+				}
+				if len(refusals) > 1 {
+					t.Errorf("%s, %s: routes are refused in different words: %v", state.name, name, refusals)
+				}
+			}
+		}
+		// The right for a route is one for all that it offers, and for nothing else.
+		if a := s.ask("POST", "/public/usual/delete", `{"resource_id":4}`, "apikey", keys["usual"]); a.status != 200 {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+		if a := s.ask("POST", "/public/usual/delete", `{"resource_id":1}`, "apikey", keys["reader"]); a.status != 404 {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+		if a := s.ask("POST", "/gateway/fetch", `{"table_name":"orders"}`, "apikey", keys["usual"], "X-Athena-Client", "shop"); a.status != 403 {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+		if got := s.sqlAsAdmin("SELECT count(*) AS n FROM orders"); got != `[{"n":3}]` {
+			t.Errorf("%s", got)
+		}
+		for name, key := range keys {
+			if key != "" && strings.Contains(s.logged(), key) {
+				t.Errorf("the key %s is in the log", name)
+			}
+		}
+	})
+}
+
+// TestPublicRouteOfBrowsers: while no keys are asked for, a page of another site reaches no
+// route but those that are open to everybody.
+func TestPublicRouteOfBrowsers(t *testing.T) {
+	eachStorefront(t, func(t *testing.T, s *storefront) {
+		s.define(`{"route_key":"usual","client_name":"shop","table_name":"orders","operation":"fetch"}`)
+		s.define(`{"route_key":"open","client_name":"shop","table_name":"orders","operation":"fetch","require_key":false}`)
+		for _, headers := range [][]string{{"Origin", "https://elsewhere.example"}, {"Sec-Fetch-Site", "cross-site"}, {"Host", "rebound.example"}} {
+			for route, want := range map[string]int{"usual": 403, "never": 403, "open": 200} {
+				if a := s.ask("POST", "/public/"+route+"/fetch", `{}`, headers...); a.status != want {
+					t.Errorf("%v %s: %d %s", headers, route, a.status, a.body)
+				}
+			}
+		}
+	})
+}
