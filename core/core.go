@@ -7,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"net"
+	"os"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -75,16 +76,24 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		return nil, errors.Join(err, g.Close(ctx))
 	}
 	g.checkLimits(plugins.PluginLimits, o.Logger)
+	sealer, err := registry.NewSealer(c.Ledger.SecretKey, c.Ledger.PreviousSecretKey, c.Ledger.AllowPlaintextSecrets)
+	if err != nil {
+		return nil, errors.Join(err, g.Close(ctx))
+	}
 	metrics := gateway.NewMetrics(g.metrics)
 	g.registry = registry.Open(ctx, definitions(c), registry.Options{
-		Host:   g.host,
-		Logger: o.Logger.Named("clients"),
-		Policy: resilience.Policy{
+		Host:    g.host,
+		Logger:  o.Logger.Named("clients"),
+		OnRetry: metrics.Retry,
+		Tuning: registry.Tuning{Policy: resilience.Policy{
 			Timeout:     c.Gateway.ResilienceTimeout,
 			ReadRetries: c.Gateway.ResilienceReadMaxRetries,
 			Backoff:     c.Gateway.ResilienceInitialBackoff,
-		},
-		OnRetry: metrics.Retry,
+		}},
+		Configured: func(setting string) bool { return c.Given["gateway."+setting] },
+		Ledger:     g.ledger,
+		Sealer:     sealer,
+		Getenv:     os.LookupEnv,
 	})
 	g.metrics.MustRegister(&stateCollector{g}, &pluginCollector{found: g.host.Metrics, log: o.Logger.Named("metrics")})
 	operations := gateway.New(gateway.Options{Registry: g.registry, Keys: g.keys, DefaultClient: c.Gateway.DefaultClient, Metrics: metrics,
@@ -123,13 +132,14 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		Ping:        g.ping,
 		PingTimeout: c.API.HealthTimeout,
 	})
-	operators := admin.New(admin.Options{Host: g.host, Keys: g.keys, Ledger: g.ledger, Operations: g.operations, Logger: o.Logger.Named("admin")})
+	operators := admin.New(admin.Options{Host: g.host, Registry: g.registry, Keys: g.keys, Ledger: g.ledger, Operations: g.operations, Logger: o.Logger.Named("admin")})
 	apis := apiregistry.New(g.ledger, o.Logger.Named("apis"))
 	provisioning, err := provision.New(provision.Options{
 		Ledger:       g.ledger,
 		Logger:       o.Logger.Named("provision"),
 		AllowedHosts: c.Provision.AllowedHosts,
 		Client:       g.postgresURI,
+		Register:     g.register,
 	})
 	if err != nil {
 		return nil, errors.Join(err, g.Close(ctx))
@@ -196,7 +206,7 @@ func (g *Gateway) checkLimits(byName map[string]pluginhost.Limits, logger hclog.
 func definitions(c *config.Config) []registry.Definition {
 	var list []registry.Definition
 	for _, client := range c.Clients {
-		list = append(list, registry.Definition{Name: client.Name, Backend: client.Backend, Config: client.Config, Problem: client.Problem})
+		list = append(list, registry.Definition{Name: client.Name, Backend: client.Backend, Config: client.Config, Template: registry.Redact(client.Template), Problem: client.Problem})
 	}
 	return list
 }

@@ -73,7 +73,7 @@ type Error struct {
 
 	Schema, Table, Column, Constraint string
 	Position                          int           // 1-based character in the SQL text; 0: none
-	RetryAfter                        time.Duration // 0: no advice
+	RetryAfter                        time.Duration // 0: no advice; negative: another attempt will fare no better
 	Statement                         int           // which statement of the call
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/athena-gateway/athena/core/ledger"
 	"github.com/athena-gateway/athena/core/oplog"
 	"github.com/athena-gateway/athena/core/pluginhost"
+	"github.com/athena-gateway/athena/core/registry"
 	"github.com/athena-gateway/athena/sdk"
 	"github.com/athena-gateway/athena/sdk/sqlbuild"
 )
@@ -23,6 +24,7 @@ import (
 // Options are what the routes work on.
 type Options struct {
 	Host       *pluginhost.Host
+	Registry   *registry.Registry
 	Keys       *auth.Keyring
 	Ledger     *ledger.Ledger
 	Operations *oplog.Log
@@ -32,6 +34,7 @@ type Options struct {
 // API is the operators' routes.
 type API struct {
 	host       *pluginhost.Host
+	registry   *registry.Registry
 	keys       *auth.Keyring
 	ledger     *ledger.Ledger
 	operations *oplog.Log
@@ -41,7 +44,7 @@ type API struct {
 
 // New makes an API.
 func New(o Options) *API {
-	return &API{host: o.Host, keys: o.Keys, ledger: o.Ledger, operations: o.Operations, actions: newActions(o.Ledger), log: o.Logger}
+	return &API{host: o.Host, registry: o.Registry, keys: o.Keys, ledger: o.Ledger, operations: o.Operations, actions: newActions(o.Ledger), log: o.Logger}
 }
 
 // Routes are the API's routes.
@@ -89,6 +92,20 @@ func (a *API) Routes() []httpx.Route {
 		route("GET", "/admin/api-key-clients", "list_api_key_clients", "Clients that decide themselves whether API keys are asked for", a.listKeyClients),
 		change("PUT", "/admin/api-key-clients/:client_name", "set_api_key_client", "Ask for API keys for a client, or do not", a.setKeyClient),
 		change("DELETE", "/admin/api-key-clients/:client_name", "delete_api_key_client", "Let the global setting decide about a client", a.deleteKeyClient),
+
+		route("GET", "/admin/clients", "list_clients", "The client catalog, and how this gateway serves it", a.listClients),
+		change("POST", "/admin/clients", "create_client", "Add a client, which serves at once", a.createClient),
+		route("GET", "/admin/clients/:client_name", "get_client", "A client of the catalog", a.getClient),
+		change("PATCH", "/admin/clients/:client_name", "update_client", "Change a client without a failed request", a.updateClient),
+		change("DELETE", "/admin/clients/:client_name", "delete_client", "Delete a client; its name may be used again", a.deleteClient),
+		change("PUT", "/admin/clients/:client_name/freeze", "freeze_client", "Refuse requests to a client, or serve them again", a.freezeClient),
+		route("GET", "/admin/client-configs", "list_client_configs", "Clients' own settings", a.listConfigs),
+		change("POST", "/admin/client-configs/seed-from-config", "seed_client_configs", "Store the settings that the configuration file gives its clients", a.seedConfigs),
+		route("GET", "/admin/client-configs/:client_name", "get_client_config", "A client's settings, and where each comes from", a.getConfig),
+		change("PUT", "/admin/client-configs/:client_name", "set_client_config", "Give a client settings of its own, in the place of those before", a.setConfig),
+		change("DELETE", "/admin/client-configs/:client_name", "delete_client_config", "Let a client have the settings of all again", a.deleteConfig),
+		route("GET", "/clients", "client_names", "Names of the clients that serve", a.clientNames),
+		route("GET", "/schema/clients", "client_names", "Names of the clients that serve", a.clientNames),
 	}
 }
 

@@ -7,7 +7,8 @@
 // ATHENA_LOG_LEVEL, ATHENA_LOG_FORMAT, ATHENA_WILDCARD_HOST_PATTERN and
 // ATHENA_WILDCARD_HOST_ROUTING_ENABLED; the long name wins. An empty variable counts as not set. Clients are
 // defined in the file alone, which may hold ${VAR} and ${VAR:-default} in any value. The
-// admin key is in the variable ATHENA_KEY_12, or in a file of its own.
+// admin key is in the variable ATHENA_KEY_12, or in a file of its own; the keys that seal
+// secrets in the ledger are in ATHENA_SECRET_KEY and ATHENA_SECRET_KEY_PREVIOUS.
 package config
 
 import (
@@ -42,6 +43,8 @@ type Config struct {
 	Created  bool     // the file was not there: the default was written to Path
 	Searched []string // the places that were looked at for the file, in order; empty if it was named
 	Warnings []string // things that have no effect, to be logged
+
+	Given map[string]bool // keys, such as gateway.default_client, that the file, a variable or a flag sets; nil: none
 }
 
 // API is the HTTP listener.
@@ -87,6 +90,10 @@ type Ledger struct {
 	OperationLog bool   // every operation is recorded
 	// How long rows of the logs are kept; 0: for ever.
 	OperationLogKept, AuthLogKept time.Duration
+	// SecretKey seals the secrets of clients that are kept in the ledger; PreviousSecretKey opens
+	// what was sealed before. Each has 32 bytes, or is nil.
+	SecretKey, PreviousSecretKey []byte `json:"-"`
+	AllowPlaintextSecrets        bool   // they may be kept as they are while there is no SecretKey
 }
 
 // Redis carries notices between the gateways of one ledger.
@@ -104,7 +111,10 @@ type Client struct {
 	Name    string
 	Backend string          // name of a plugin
 	Config  json.RawMessage `json:"-"` // JSON object for the plugin; holds secrets; nil if Problem is set
-	Problem string          // why the client cannot be opened, in words for the operator; "" if it can
+	// Template is the uri of the config as the file has it, with its ${VAR}; "": it has none. A
+	// file may hold a password in it.
+	Template string `json:"-"`
+	Problem  string // why the client cannot be opened, in words for the operator; "" if it can
 }
 
 // Gateway tunes the way of a request to its database.
@@ -169,6 +179,9 @@ type Options struct {
 func Load(o Options) (*Config, error) {
 	env := environment(o.Env)
 	c := &Config{}
+	if err := c.readSecretKeys(env); err != nil {
+		return nil, err
+	}
 	data, err := c.read(o, env)
 	if err != nil {
 		return nil, err

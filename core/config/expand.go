@@ -6,9 +6,10 @@ import (
 )
 
 var (
-	errUnclosed = errors.New("a ${ without its }; write $${ for a literal ${")
-	errAdminKey = errors.New("the admin key in " + adminKeyVariable + " is for no value of the configuration; use a variable of its own")
-	errBadName  = errors.New("after ${ comes a variable's name (letters, digits, underscores), " +
+	errUnclosed  = errors.New("a ${ without its }; write $${ for a literal ${")
+	errAdminKey  = errors.New("the admin key in " + adminKeyVariable + " is for no value of the configuration; use a variable of its own")
+	errSecretKey = errors.New("the keys in " + secretKeyVariable + " and " + previousSecretKeyVariable + " are for no value of the configuration; use a variable of its own")
+	errBadName   = errors.New("after ${ comes a variable's name (letters, digits, underscores), " +
 		"then } or :-default}; write $${ for a literal ${")
 )
 
@@ -37,8 +38,11 @@ func expand(text string, lookup func(string) (string, bool)) (out string, missin
 		if !isVariable(name) || strings.Contains(fallback, "${") {
 			return "", nil, errBadName
 		}
-		if name == adminKeyVariable {
+		switch name {
+		case adminKeyVariable:
 			return "", nil, errAdminKey
+		case secretKeyVariable, previousSecretKeyVariable:
+			return "", nil, errSecretKey
 		}
 		value, set := lookup(name)
 		switch {

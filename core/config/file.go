@@ -188,9 +188,11 @@ func (f *file) client(section, name string, value any) {
 		if !ok {
 			return
 		}
+		c.Template, _ = body["uri"].(string)
 		c.Backend, config = backend, values.expand(path+".config", body)
 	} else {
-		if _, isText := value.(string); !isText {
+		var isText bool
+		if c.Template, isText = value.(string); !isText {
 			f.mistake(path, `want a connection URI as text, such as "postgres://user@host/database"`)
 			return
 		}

@@ -50,6 +50,7 @@ var settings = []setting{
 	number("ledger.operation_log_days", 30, 0, 36500, func(c *Config, n int) { c.Ledger.OperationLogKept = days(n) }),
 	number("ledger.auth_log_days", 90, 0, 36500, func(c *Config, n int) { c.Ledger.AuthLogKept = days(n) }),
 	{"provision.allowed_hosts", []any{"localhost", "127.0.0.0/8", "::1"}, setAllowedHosts},
+	boolean("ledger.allow_plaintext_secrets", false, func(c *Config) *bool { return &c.Ledger.AllowPlaintextSecrets }),
 	text("gateway.default_client", "", func(c *Config) *string { return &c.Gateway.DefaultClient }),
 	number("gateway.resilience_timeout_secs", 30, 1, 86400, func(c *Config, n int) {
 		c.Gateway.ResilienceTimeout = time.Duration(n) * time.Second
@@ -121,6 +122,14 @@ func (c *Config) applyLayers(file map[string]any, env environ, flags map[string]
 	for _, layer := range []map[string]any{defaults, file, fromEnv, flagValues} {
 		if err := k.Load(confmap.Provider(layer, "."), nil); err != nil {
 			return err
+		}
+	}
+	for _, layer := range []map[string]any{file, fromEnv, flagValues} {
+		for key := range layer {
+			if c.Given == nil {
+				c.Given = map[string]bool{}
+			}
+			c.Given[key] = true
 		}
 	}
 	var mistakes []error

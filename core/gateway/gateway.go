@@ -51,7 +51,7 @@ func (g *Gateway) Execute(ctx context.Context, op *Operation) (*Result, error) {
 	op.Call.Trace = op.Trace
 	ctx, cancel := context.WithCancelCause(ctx)
 	answer, retries, err := client.Execute(ctx, cancel, &op.Call)
-	o := outcome{client: op.Client, backend: client.Backend, retries: retries, waited: time.Since(asked)}
+	o := outcome{client: op.Client, backend: client.Backend(), retries: retries, waited: time.Since(asked)}
 	if err != nil {
 		cancel(nil)
 		o.err = sdk.AsError(err)
@@ -90,7 +90,7 @@ func (g *Gateway) resolve(op *Operation) (client *registry.Client, err error) {
 // registered is the client's name if there is such a client, else "": a caller's word must
 // not make a new time series.
 func (g *Gateway) registered(name string) string {
-	if _, err := g.options.Registry.Client(name); err != nil && sdk.AsError(err).Reason == "unknown_client" {
+	if _, err := g.options.Registry.Client(name); err != nil {
 		return ""
 	}
 	return name

@@ -2,6 +2,7 @@ package pluginhost
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,6 +29,85 @@ type property struct {
 	Format    string          `json:"format"`
 	WriteOnly bool            `json:"writeOnly"` // a secret
 	Default   json.RawMessage `json:"default"`
+}
+
+// schema is that of a backend's configs, nil unless its plugin runs.
+func (h *Host) schema(backend string) *configSchema {
+	p := h.known(backend)
+	if p == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.process == nil {
+		return nil
+	}
+	return p.process.schema
+}
+
+// ConfigDefaults are the keys of a backend's configs with their defaults, nil for a key without
+// one. The map is nil unless the backend's plugin runs.
+func (h *Host) ConfigDefaults(backend string) map[string]json.RawMessage {
+	schema := h.schema(backend)
+	if schema == nil {
+		return nil
+	}
+	defaults := make(map[string]json.RawMessage, len(schema.properties))
+	for name, property := range schema.properties {
+		defaults[name] = property.Default
+	}
+	return defaults
+}
+
+// RedactConfig is a config to be shown: with *** for its secrets, for texts that look like
+// addresses or assignments, and for every value while the backend's plugin does not run or the
+// config does not fit its schema.
+func (h *Host) RedactConfig(backend string, config json.RawMessage) json.RawMessage {
+	schema := h.schema(backend)
+	if schema != nil {
+		if _, _, err := schema.prepare(config, ""); err != nil {
+			schema = nil
+		}
+	}
+	var values map[string]any
+	decoder := json.NewDecoder(bytes.NewReader(config))
+	decoder.UseNumber()
+	if err := decoder.Decode(&values); err != nil || values == nil {
+		return json.RawMessage("{}")
+	}
+	for name, value := range values {
+		if schema != nil && !schema.properties[name].WriteOnly {
+			switch value := value.(type) {
+			case bool, json.Number, nil:
+				continue
+			case string:
+				if !strings.ContainsAny(value, ":=@") {
+					continue
+				}
+			}
+		}
+		values[name] = "***"
+	}
+	shown, err := json.Marshal(values)
+	if err != nil {
+		return json.RawMessage("{}")
+	}
+	return shown
+}
+
+// CheckConfig checks a config as Open does, which starts the plugin if need be, but opens
+// nothing. secret says that the config holds a secret.
+func (h *Host) CheckConfig(ctx context.Context, backend string, config json.RawMessage) (secret bool, err error) {
+	p, err := h.plugin(backend)
+	if err != nil {
+		return false, err
+	}
+	proc, err := p.ready(ctx)
+	if err != nil {
+		return false, err
+	}
+	_, secrets, err := proc.schema.prepare(config, h.options.ConfigDir)
+	return len(secrets) > 0, err
 }
 
 // compileSchema reads a manifest's config schema. An empty one accepts any object.

@@ -55,7 +55,7 @@ func (i *Instance) Execute(ctx context.Context, call *sdk.Call) (*sdk.Answer, er
 	if o == nil {
 		var err error
 		if o, err = i.wait(ctx, call.Deadline); err != nil {
-			return nil, err
+			return nil, i.refusal(err)
 		}
 	}
 	for attempt := 0; ; attempt++ {
@@ -68,10 +68,29 @@ func (i *Instance) Execute(ctx context.Context, call *sdk.Call) (*sdk.Answer, er
 			return answer, nil
 		}
 		if o = i.recover(ctx, o, err, call.Deadline); o == nil || attempt == maxMoves {
-			return nil, err
+			return nil, i.refusal(err)
 		}
 	}
 }
+
+// refusal is err, or "instance_closed" for a call that met Close and was not executed: its
+// client may be open in another instance.
+func (i *Instance) refusal(err error) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	e := sdk.AsError(err)
+	if i.closed && e.Kind == sdk.Unavailable && e.Source != sdk.FromDownstream && e.Executed == sdk.ExecutedNo {
+		return i.errClosed()
+	}
+	return err
+}
+
+func (i *Instance) errClosed() *sdk.Error {
+	return unavailable(InstanceClosed, fmt.Sprintf("the client %q was closed", i.name))
+}
+
+// InstanceClosed is the reason of errors of calls that came after Close. Nothing was executed.
+const InstanceClosed = "instance_closed"
 
 // maxMoves is how often one call follows its instance to where it is open now.
 const maxMoves = 3
@@ -80,14 +99,14 @@ const maxMoves = 3
 func (i *Instance) Ping(ctx context.Context) error {
 	o, err := i.wait(ctx, time.Time{})
 	if err != nil {
-		return err
+		return i.refusal(err)
 	}
 	err = o.process.remote.Ping(ctx, i.name, o.generation)
 	if err == nil {
 		return nil
 	}
 	if o = i.recover(ctx, o, err, time.Time{}); o == nil {
-		return err
+		return i.refusal(err)
 	}
 	return o.process.remote.Ping(ctx, i.name, o.generation)
 }
@@ -196,7 +215,7 @@ func (i *Instance) wait(ctx context.Context, deadline time.Time) (*opened, error
 		o, changed, closed, openErr := i.now.Load(), i.changed, i.closed, i.openErr
 		i.mu.Unlock()
 		if closed {
-			return nil, unavailable("instance_closed", fmt.Sprintf("the client %q was closed", i.name))
+			return nil, i.errClosed()
 		}
 		if o != nil {
 			return o, nil
@@ -284,7 +303,7 @@ func (i *Instance) openNow(ctx context.Context, proc *process) error {
 	}
 	if i.closed {
 		i.plugin.host.goes(func() { _ = proc.remote.CloseInstance(i.plugin.host.ctx, i.name, o.generation) })
-		return unavailable("instance_closed", fmt.Sprintf("the client %q was closed", i.name))
+		return i.errClosed()
 	}
 	i.put(o)
 	return nil

@@ -112,8 +112,8 @@ func (x *Executor) attempt(ctx context.Context, timer *time.Timer, call *sdk.Cal
 // cannot have any and nothing of its answer has been forwarded.
 func retryable(err error, call *sdk.Call) bool {
 	e := sdk.AsError(err)
-	if e.Kind != sdk.Unavailable || e.Reason == "circuit_open" {
-		return false
+	if e.Kind != sdk.Unavailable || e.Reason == "circuit_open" || e.Reason == "instance_closed" {
+		return false // no second attempt here would fare better
 	}
 	return e.Executed == sdk.ExecutedNo || call.ReadOnly()
 }

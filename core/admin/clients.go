@@ -1,0 +1,161 @@
+package admin
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"github.com/athena-gateway/athena/core/httpx"
+	"github.com/athena-gateway/athena/core/ledger"
+	"github.com/athena-gateway/athena/core/registry"
+)
+
+// Bounds of a client's texts, in characters.
+const (
+	maxDescription = 2000
+	maxURI         = 8192
+	maxJSON        = 64 << 10 // bytes
+)
+
+// client is the path's client.
+func client(r *httpx.Request) string { return unescaped(r.Param("client_name")) }
+
+// listClients answers the catalog's rows, and beside them how this gateway serves each client.
+func (a *API) listClients(r *httpx.Request) (*httpx.Response, error) {
+	p, err := readPage(r)
+	if err != nil {
+		return nil, err
+	}
+	clients, total, err := a.registry.Records(r.Context(), r.Query("include_deleted") == "true", p.limit, p.offset)
+	if err != nil {
+		return nil, err
+	}
+	runtime := []*registry.Runtime{}
+	for _, c := range clients {
+		if served := a.registry.Runtime(c.ClientName); served != nil {
+			runtime = append(runtime, served)
+		}
+	}
+	return success(200, count(total, "client"), map[string]any{"clients": clients, "runtime": runtime,
+		"limit": p.limit, "offset": p.offset, "total": total})
+}
+
+func (a *API) getClient(r *httpx.Request) (*httpx.Response, error) {
+	record, err := a.registry.Record(r.Context(), client(r))
+	if err != nil {
+		return nil, err
+	}
+	return a.answerClient(200, record, fmt.Sprintf("client %s", record.ClientName))
+}
+
+// answerClient has a client's row, and how it is served.
+func (a *API) answerClient(status int, record *registry.Record, message string) (*httpx.Response, error) {
+	runtime := a.registry.Runtime(record.ClientName)
+	if runtime != nil && runtime.Pending != "" {
+		message += "; it serves as before, as the change cannot be used yet: " + runtime.Pending
+	} else if runtime != nil && runtime.State == registry.Active && !runtime.Available {
+		message += "; it is not available yet: " + runtime.Error
+	}
+	return success(status, message, map[string]any{"client": record, "runtime": runtime})
+}
+
+// clientEdit reads what a body says of a client. Members of earlier answers do no harm.
+func clientEdit(r *httpx.Request) (name field[string], edit registry.Edit, err error) {
+	var description, uri, variable, backend field[string]
+	var active field[bool]
+	var config, metadata field[json.RawMessage]
+	object := func(v json.RawMessage) bool {
+		v = bytes.TrimSpace(v)
+		return len(v) > 0 && v[0] == '{' && len(v) <= maxJSON
+	}
+	err = readClientBody(r.Body, members{
+		"client_name":    name.optional("want the client's name as text", nil),
+		"description":    description.nullable(fmt.Sprintf("want a text of at most %d characters, or null", maxDescription), prose),
+		"pg_uri":         uri.nullable("want a connection URI as text, such as postgres://user:password@host:5432/database, or null", textOf(0, maxURI)),
+		"pg_uri_env_var": variable.nullable("want the name of an environment variable, or null", textOf(0, 256)),
+		"backend":        backend.optional("want the name of a plugin, such as sqlite or postgres", textOf(1, 128)),
+		"config":         config.nullable("want an object of the backend's own keys, or null", object),
+		"is_active":      active.optional("want true or false", nil),
+		"metadata":       metadata.nullable("want an object, or null", object),
+	})
+	return name, registry.Edit{
+		Description: edited(description), PGURI: edited(uri), PGURIEnvVar: edited(variable), Backend: edited(backend),
+		Config: edited(config), IsActive: edited(active), Metadata: edited(metadata),
+	}, err
+}
+
+func edited[T any](f field[T]) registry.Field[T] {
+	return registry.Field[T]{Set: f.sent, Value: f.value}
+}
+
+// prose accepts texts of several lines.
+func prose(s string) bool {
+	return textOf(0, maxDescription)(lineBreaks.Replace(s))
+}
+
+func (a *API) createClient(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
+	name, edit, err := clientEdit(r)
+	if err != nil {
+		return nil, err
+	}
+	if name.value == nil {
+		return nil, invalidFields("invalid_body", "the request body has mistakes", map[string]string{"client_name": "want the client's name as text"})
+	}
+	record, err := a.registry.Create(r.Context(), audit, *name.value, edit)
+	if err != nil {
+		return nil, err
+	}
+	return a.answerClient(201, record, fmt.Sprintf("client %s was created", record.ClientName))
+}
+
+func (a *API) updateClient(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
+	name, edit, err := clientEdit(r)
+	if err != nil {
+		return nil, err
+	}
+	if name.or(client(r)) != client(r) {
+		return nil, invalidFields("invalid_body", "the request body has mistakes",
+			map[string]string{"client_name": "a client keeps its name: create another, and delete this one"})
+	}
+	record, err := a.registry.Update(r.Context(), audit, client(r), edit)
+	if err != nil {
+		return nil, err
+	}
+	return a.answerClient(200, record, fmt.Sprintf("client %s was changed", record.ClientName))
+}
+
+func (a *API) deleteClient(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
+	record, err := a.registry.Delete(r.Context(), audit, client(r))
+	if err != nil {
+		return nil, err
+	}
+	return a.answerClient(200, record, fmt.Sprintf("client %s was deleted", record.ClientName))
+}
+
+// freezeClient reads {"is_frozen": true}.
+func (a *API) freezeClient(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
+	var frozen field[bool]
+	if err := readClientBody(r.Body, members{"is_frozen": frozen.required("want true or false", nil)}); err != nil {
+		return nil, err
+	}
+	did := "frozen"
+	if !*frozen.value {
+		did = "thawed"
+	}
+	record, err := a.registry.SetFrozen(r.Context(), audit, client(r), *frozen.value)
+	if err != nil {
+		return nil, err
+	}
+	return a.answerClient(200, record, fmt.Sprintf("client %s was %s", record.ClientName, did))
+}
+
+// clientNames answers the names alone, of the clients that calls may be sent to.
+func (a *API) clientNames(*httpx.Request) (*httpx.Response, error) {
+	names := []string{}
+	for _, c := range a.registry.Clients() {
+		if c.Status().State == registry.Active {
+			names = append(names, c.Name)
+		}
+	}
+	return success(200, count(len(names), "client"), map[string]any{"clients": names})
+}

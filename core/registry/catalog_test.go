@@ -1,0 +1,435 @@
+package registry
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/athena-gateway/athena/core/ledger"
+	"github.com/athena-gateway/athena/core/ledger/ledgertest"
+)
+
+// sealer makes a Sealer with the given keys.
+func sealer(t *testing.T, key, previous []byte) *Sealer {
+	t.Helper()
+	s, err := NewSealer(key, previous, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func newKey() []byte {
+	key := make([]byte, KeySize)
+	_, _ = rand.Read(key)
+	return key
+}
+
+func withKey(key []byte) func(*Options) {
+	return func(o *Options) { o.Sealer, _ = NewSealer(key, nil, false) }
+}
+
+// query returns the rows of a query as texts; NULL is "-".
+func query(t *testing.T, l *ledger.Ledger, sqlText string, args ...any) [][]string {
+	t.Helper()
+	var table [][]string
+	err := l.Read(context.Background(), func(ctx context.Context, c *sql.Conn) error {
+		table = nil
+		rows, err := c.QueryContext(ctx, sqlText, args...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		columns, err := rows.ColumnTypes()
+		if err != nil {
+			return err
+		}
+		for rows.Next() {
+			values, texts := make([]any, len(columns)), make([]string, len(columns))
+			for i := range values {
+				values[i] = new(any)
+			}
+			if err := rows.Scan(values...); err != nil {
+				return err
+			}
+			for i := range values {
+				switch v := (*values[i].(*any)).(type) {
+				case nil:
+					texts[i] = "-"
+				case []byte:
+					texts[i] = string(v)
+				case int64:
+					texts[i] = fmt.Sprint(v)
+					if columns[i].DatabaseTypeName() == "BOOLEAN" {
+						texts[i] = fmt.Sprint(v != 0)
+					}
+				default:
+					texts[i] = fmt.Sprint(v)
+				}
+			}
+			table = append(table, texts)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
+
+// TestSeed: the file's clients come into the catalog once, whoever starts how often, and what
+// operators decided about them stays.
+func TestSeed(t *testing.T) {
+	ledgertest.EachURI(t, func(t *testing.T, uri string) {
+		l, other := ledgertest.Open(t, uri), ledgertest.Open(t, uri)
+		file := []Definition{inFile("a", "/a"), {Name: "b", Backend: "postgres", Config: json.RawMessage(`{"uri":"postgres://u:s3cret@h/d"}`), Template: "${B_URI}"}}
+		var both sync.WaitGroup
+		gateways := make([]*gateway, 2)
+		for i, l := range []*ledger.Ledger{l, other} {
+			both.Go(func() { gateways[i] = start(t, l, nil, file...) })
+		}
+		both.Wait()
+		const catalog = `SELECT client_name, source, backend, config_uri_template, pg_uri, is_active, is_frozen, deleted_at FROM athena_clients ORDER BY client_name`
+		want := [][]string{{"a", "config", "db", "-", "-", "true", "false", "-"}, {"b", "config", "postgres", "${B_URI}", "-", "true", "false", "-"}}
+		if diff := cmp.Diff(want, query(t, l, catalog)); diff != "" {
+			t.Errorf("the catalog (-want +got):\n%s", diff)
+		}
+		ctx := context.Background()
+		if _, err := gateways[0].SetFrozen(ctx, change(), "a", true); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := gateways[0].Update(ctx, change(), "b", Edit{Description: value("the second")}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the other gateway refuses too", func() bool {
+			c, err := gateways[1].Client("a")
+			return err == nil && c.Status().Reason == "client_frozen"
+		})
+		for _, g := range gateways {
+			g.end()
+		}
+		before := query(t, l, `SELECT count(*) FROM admin_audit_log`)
+		file[1].Template = "${OTHER_URI}"
+		again := start(t, l, nil, file...)
+		again.refused(t, "a", "client_frozen")
+		again.end()
+		start(t, other, nil, file...)
+		rows := query(t, l, `SELECT client_name, is_frozen, description, config_uri_template FROM athena_clients ORDER BY client_name`)
+		if diff := cmp.Diff([][]string{{"a", "true", "-", "-"}, {"b", "false", "the second", "${OTHER_URI}"}}, rows); diff != "" {
+			t.Errorf("after a restart (-want +got):\n%s", diff)
+		}
+		after := query(t, l, `SELECT count(*) FROM admin_audit_log`)
+		if fmt.Sprint(before, after) != "[[4]] [[5]]" && fmt.Sprint(before, after) != "[[3]] [[4]]" { // both may have seeded at first
+			t.Errorf("%v changes were made before the restarts, %v after them", before, after)
+		}
+	})
+}
+
+// TestCatalog walks a client of the catalog through its life, on two gateways of one ledger.
+func TestCatalog(t *testing.T) {
+	ledgertest.EachURI(t, func(t *testing.T, uri string) {
+		key := newKey()
+		l := ledgertest.Open(t, uri)
+		g := start(t, l, withKey(key), inFile("file", "/file"))
+		other := start(t, ledgertest.Open(t, uri), withKey(key), inFile("file", "/file"))
+		ctx := context.Background()
+		follows := func(what string, condition func() bool) {
+			t.Helper()
+			began := time.Now()
+			eventually(t, what, condition)
+			t.Logf("%s: after %s", what, time.Since(began))
+		}
+		is := func(name, path string) func() bool {
+			return func() bool {
+				body, err := other.ask(ctx, name, "path")
+				return err == nil && body == `[{"path":"`+path+`"}]`
+			}
+		}
+		refuses := func(name, reason string) func() bool {
+			return func() bool {
+				_, err := other.ask(ctx, name, "path")
+				return err != nil && strings.Contains(err.Error(), "("+reason+")")
+			}
+		}
+		g.refused(t, "new", "unknown_client")
+		record, err := g.Create(ctx, change(), "new", given(`{"path":"/new","token":"t0ken-s3cret"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g.path(t, "new") != "/new" {
+			t.Error("new is elsewhere")
+		}
+		if string(record.Config) != `{"path":"/new","token":"***"}` || record.Source != "database" || record.Backend != "db" || record.ID == "" || record.PGURI != nil {
+			t.Errorf("the record is %+v with %s", record, record.Config)
+		}
+		if stored := query(t, l, `SELECT config FROM athena_clients WHERE client_name = 'new'`)[0][0]; !strings.HasPrefix(stored, "sealed:v1:") {
+			t.Errorf("%s is stored", stored)
+		}
+		follows("created there", is("new", "/new"))
+		_, err = g.Create(ctx, change(), "new", given(`{}`))
+		wantReason(t, err, "client_exists")
+		_, err = g.Create(ctx, change(), "file", given(`{}`))
+		wantReason(t, err, "client_exists")
+
+		if _, err := g.Update(ctx, change(), "new", given(`{"path":"/newer"}`)); err != nil {
+			t.Fatal(err)
+		}
+		follows("changed there", is("new", "/newer"))
+		if _, err := other.SetFrozen(ctx, change(), "new", true); err != nil {
+			t.Fatal(err)
+		}
+		other.refused(t, "new", "client_frozen")
+		eventually(t, "frozen here", func() bool { _, err := g.ask(ctx, "new", "path"); return err != nil })
+		g.refused(t, "new", "client_frozen")
+		deleted, err := g.Delete(ctx, change(), "new")
+		if err != nil || deleted.DeletedAt == nil {
+			t.Fatalf("%+v %v", deleted, err)
+		}
+		g.refused(t, "new", "client_deleted")
+		follows("deleted there", refuses("new", "client_deleted"))
+		for _, f := range []func() error{
+			func() error { _, err := g.Delete(ctx, change(), "new"); return err },
+			func() error { _, err := g.SetFrozen(ctx, change(), "new", true); return err },
+			func() error { _, err := g.Update(ctx, change(), "new", Edit{Description: value("x")}); return err },
+		} {
+			wantReason(t, f(), "unknown_client", "was deleted; POST")
+		}
+		revived, err := g.Create(ctx, change(), "new", given(`{"path":"/again"}`))
+		if err != nil || revived.ID != record.ID || revived.DeletedAt != nil || revived.IsFrozen {
+			t.Fatalf("%+v %v", revived, err)
+		}
+		follows("back there", is("new", "/again"))
+
+		// The file's client: a connection of its own, then back to the file's, then deleted.
+		if _, err := g.Update(ctx, change(), "file", given(`{"path":"/own"}`)); err != nil {
+			t.Fatal(err)
+		}
+		follows("the file's client moved there", is("file", "/own"))
+		if _, err := g.Update(ctx, change(), "file", Edit{Config: Field[json.RawMessage]{Set: true}}); err != nil {
+			t.Fatal(err)
+		}
+		if g.path(t, "file") != "/file" {
+			t.Error("the file's client is elsewhere")
+		}
+		follows("the file's client is back there", is("file", "/file"))
+		if _, err := g.Delete(ctx, change(), "file"); err != nil {
+			t.Fatal(err)
+		}
+		follows("the file's client is deleted there", refuses("file", "client_deleted"))
+		if names := fmt.Sprintf("%d %s", len(g.Clients()), g.Runtime("file").State); names != "1 deleted" {
+			t.Errorf("listed are %s", names)
+		}
+		g.end()
+		restarted := start(t, l, withKey(key), inFile("file", "/file"))
+		restarted.refused(t, "file", "client_deleted")
+		if restarted.path(t, "new") != "/again" {
+			t.Error("new is elsewhere after a restart")
+		}
+		if _, err := restarted.Create(ctx, change(), "file", Edit{}); err != nil {
+			t.Fatal(err)
+		}
+		if restarted.path(t, "file") != "/file" || restarted.Runtime("file").Source != "config" {
+			t.Error("the revived client of the file is elsewhere")
+		}
+		records, total, err := restarted.Records(ctx, false, 1, 1)
+		if err != nil || total != 2 || len(records) != 1 || records[0].ClientName != "new" {
+			t.Errorf("%d of %d: %v", len(records), total, err)
+		}
+	})
+}
+
+// TestConnections: the ways to say where a client's database is, and which one holds.
+func TestConnections(t *testing.T) {
+	l := ledgertest.Open(t, "sqlite://"+filepath.Join(t.TempDir(), "l.db"))
+	g := start(t, l, func(o *Options) {
+		o.Sealer, _ = NewSealer(newKey(), nil, false)
+		o.Getenv = func(name string) (string, bool) {
+			return map[string]string{"SET": "postgres://env:s3cret@h/env"}[name], name == "SET"
+		}
+	}, inFile("file", "/file"))
+	ctx := context.Background()
+	uri := func(name string) string {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		d, _ := g.connection(name)
+		return string(d.Config) + d.Problem
+	}
+	const given1, given2 = "postgres://u:s3cret@h/one", "postgres://u:s3cret@h/two?sslmode=require&password=x"
+	null := Field[string]{Set: true}
+	for _, step := range []struct {
+		name string
+		edit Edit
+		want string
+	}{
+		{"a", Edit{PGURI: value(given1)}, `{"uri":"postgres://u:s3cret@h/one"}`},
+		{"a", Edit{PGURI: value(Redact(given1)), Description: value("as it was shown")}, `{"uri":"postgres://u:s3cret@h/one"}`},
+		{"a", Edit{PGURI: value(given2)}, `{"uri":"postgres://u:s3cret@h/two?sslmode=require\u0026password=x"}`},
+		{"a", Edit{PGURIEnvVar: value("SET")}, `{"uri":"postgres://env:s3cret@h/env"}`},
+		{"a", Edit{PGURI: value(given1), PGURIEnvVar: value("SET")}, `{"uri":"postgres://env:s3cret@h/env"}`}, // the variable is preferred
+		{"a", Edit{PGURI: value(given1), PGURIEnvVar: value("UNSET")}, `{"uri":"postgres://u:s3cret@h/one"}`},
+		{"a", Edit{PGURIEnvVar: value("UNSET"), PGURI: null}, `set the environment variable UNSET (pg_uri_env_var of the client), and start again`},
+		{"a", Edit{PGURI: value(given1), PGURIEnvVar: value(" ")}, `{"uri":"postgres://u:s3cret@h/one"}`},
+		{"a", given(`{"path":"/p"}`), `{"path":"/p"}`},
+		{"file", Edit{PGURI: value(given1)}, `{"uri":"postgres://u:s3cret@h/one"}`},
+		{"file", Edit{PGURI: null}, `{"path":"/file"}`},
+	} {
+		var err error
+		if _, created := g.Client(step.name); created != nil {
+			_, err = g.Create(ctx, change(), step.name, step.edit)
+		} else {
+			_, err = g.Update(ctx, change(), step.name, step.edit)
+		}
+		if err != nil {
+			t.Fatalf("%+v: %v", step, err)
+		}
+		if got := uri(step.name); got != step.want {
+			t.Errorf("%+v leads to %s", step, got)
+		}
+	}
+	config := json.RawMessage(`{}`)
+	for _, test := range []struct {
+		name  string
+		edit  Edit
+		field string // and what is said of it
+	}{
+		{"bad name", Edit{PGURI: value(given1)}, "client_name: want 1 to 128"},
+		{"n", Edit{}, "pg_uri: one of pg_uri, pg_uri_env_var and config is required"},
+		{"n", Edit{PGURI: value("host=h password=s3cret")}, "pg_uri: want a connection URI"},
+		{"n", Edit{PGURI: value("mysql://u:s3cret@h/d")}, "pg_uri: want a connection URI"},
+		{"n", Edit{PGURI: value("postgres://u:s3cret@[h/d")}, "pg_uri: want a connection URI"},
+		{"n", Edit{PGURI: value("postgres://u:***@h/d")}, "pg_uri: holds *** where"},
+		{"n", Edit{PGURIEnvVar: value("A B")}, "pg_uri_env_var: want the name"},
+		{"n", Edit{PGURIEnvVar: value("ATHENA_SECRET_KEY")}, "pg_uri_env_var: variables that begin with ATHENA_"},
+		{"n", Edit{PGURI: value(given1), Config: value(config)}, "config: give either"},
+		{"n", Edit{PGURI: value(given1), Backend: value("db")}, "backend: a client by pg_uri"},
+		{"n", Edit{Config: value(config)}, "backend: want the name of a plugin"},
+		{"n", Edit{Config: value(config), Backend: value("bd")}, `backend: there is no plugin "bd"`},
+		{"n", Edit{Config: value(json.RawMessage(`{"pth":"x"}`)), Backend: value("db")}, `config: unknown key "pth"; did you mean "path"?`},
+		{"n", Edit{Config: value(json.RawMessage(`{"open":"s3cret"}`)), Backend: value("db")}, `config: config key "open" must be one of`},
+	} {
+		_, err := g.Create(ctx, change(), test.name, test.edit)
+		wantReason(t, err, "invalid_body", test.field)
+		if strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("the error tells a secret: %v", err)
+		}
+	}
+	_, err := g.Update(ctx, change(), "a", Edit{Backend: value("postgres")})
+	wantReason(t, err, "invalid_body", "backend: the backend changes together with config")
+	_, err = g.Update(ctx, change(), "a", Edit{Config: Field[json.RawMessage]{Set: true}})
+	wantReason(t, err, "invalid_body", "is required")
+	_, err = g.Update(ctx, change(), "flie", Edit{})
+	wantReason(t, err, "unknown_client", `did you mean "file"?`)
+	if rows := query(t, l, `SELECT count(*) FROM athena_clients`); rows[0][0] != "2" {
+		t.Errorf("%v clients are stored", rows)
+	}
+}
+
+// TestNothingServesBeforeTheLedger: a PostgreSQL ledger that is not there when the gateway starts
+// may know that a client is frozen.
+func TestNothingServesBeforeTheLedger(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0") // nobody answers there
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	listener.Close()
+	l := ledgertest.Open(t, "postgres://u@"+address+"/d?sslmode=disable")
+	g := start(t, l, nil, inFile("a", "/a"))
+	for _, name := range []string{"a", "unknown"} {
+		if e := g.refused(t, name, "ledger_unavailable"); e.RetryAfter <= 0 {
+			t.Errorf("no advice: %+v", e)
+		}
+	}
+	if c, err := g.Client("a"); err != nil || c.Status().State != Unknown || c.Status().Available {
+		t.Errorf("%v", err)
+	}
+	_, err = g.SetFrozen(context.Background(), change(), "a", true)
+	wantReason(t, err, "ledger_unavailable")
+	_, err = g.SetConfig(context.Background(), change(), "a", nil)
+	wantReason(t, err, "ledger_unavailable")
+}
+
+// TestSealing: nothing is stored that could be read without the key, what is sealed belongs
+// to its client, and keys can be changed.
+func TestSealing(t *testing.T) {
+	ledgertest.EachURI(t, func(t *testing.T, uri string) {
+		l := ledgertest.Open(t, uri)
+		ctx := context.Background()
+		const secret = "postgres://u:s3cret@h/d"
+		without := start(t, l, nil)
+		_, err := without.Create(ctx, change(), "a", Edit{PGURI: value(secret)})
+		wantReason(t, err, "secret_key_required", "pg_uri: ", "ATHENA_SECRET_KEY", "openssl rand")
+		_, err = without.Create(ctx, change(), "a", given(`{"token":"s3cret"}`))
+		wantReason(t, err, "secret_key_required", "config: ")
+		if _, err := without.Create(ctx, change(), "plain", given(`{"path":"/plain"}`)); err != nil { // no secret
+			t.Error(err)
+		}
+		without.end()
+		allowed := start(t, l, func(o *Options) { o.Sealer, _ = NewSealer(nil, nil, true) })
+		if _, err := allowed.Create(ctx, change(), "a", Edit{PGURI: value(secret)}); err != nil {
+			t.Fatal(err)
+		}
+		const stored = `SELECT client_name, pg_uri, config FROM athena_clients ORDER BY client_name`
+		if got := query(t, l, stored)[0][1]; got != secret {
+			t.Errorf("%s is stored", got)
+		}
+		allowed.end()
+
+		one, two := newKey(), newKey()
+		prefix := func(key []byte) string { return sealedPrefix + sealer(t, key, nil).keys[0].id + ":" }
+		sealed := func(key []byte) {
+			t.Helper()
+			rows := query(t, l, stored)
+			if !strings.HasPrefix(rows[0][1], prefix(key)) || !strings.HasPrefix(rows[1][2], prefix(key)) || strings.Contains(fmt.Sprint(rows), "s3cret") {
+				t.Errorf("%v are stored", rows)
+			}
+		}
+		serves := func(g *gateway) {
+			t.Helper()
+			if g.path(t, "plain") != "/plain" || g.Runtime("a").Reason == "not_configured" || *g.Runtime("a").PGURI != "postgres://u:***@h/d" {
+				t.Errorf("%+v %+v", g.Runtime("a"), g.Runtime("plain"))
+			}
+		}
+		g := start(t, l, withKey(one))
+		sealed(one)
+		serves(g)
+		g.end()
+		g = start(t, l, func(o *Options) { o.Sealer = sealer(t, two, one) })
+		sealed(two)
+		serves(g)
+		g.end()
+		g = start(t, l, withKey(two))
+		serves(g)
+		// Whoever can write to the ledger cannot move a secret to another client or column.
+		err = l.Change(ctx, ledger.Clients, change(), func(ctx context.Context, c *sql.Conn) error {
+			_, err := c.ExecContext(ctx, `UPDATE athena_clients SET config = NULL, pg_uri = (SELECT pg_uri FROM athena_clients WHERE client_name = 'a') WHERE client_name = 'plain'`)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the client says what is wrong", func() bool { return strings.Contains(g.Runtime("plain").Pending, "belongs to another client") })
+		if s := g.Runtime("plain"); *s.PGURI != "***" || g.path(t, "plain") != "/plain" {
+			t.Errorf("%+v", s)
+		}
+		g.end()
+		g = start(t, l, withKey(one))
+		g.refused(t, "a", "client_unavailable")
+		if s := g.Runtime("a"); s.Reason != "not_configured" || !strings.Contains(s.Error, "sealed under another key") || *s.PGURI != "***" {
+			t.Errorf("%+v", s)
+		}
+		g.end()
+		g = start(t, l, nil)
+		g.refused(t, "a", "client_unavailable")
+	})
+}
