@@ -219,7 +219,7 @@ postgres_clients:
 			{"PUT", "/admin/clients/new/freeze", "", `{"is_frozen":true}`, 200, []string{`"is_frozen":true`, `"pool_connected":false`, "was frozen"}},
 			{"POST", "/gateway/query", "new", one, 503, []string{"client_frozen", `"executed":"no"`, "is frozen"}},
 			{"GET", "/clients", "", "", 200, []string{`"clients":["gone","lite","pg"]`}},
-			{"GET", "/health", "new", "", 200, []string{"client_frozen"}},
+			{"GET", "/health", "", "", 200, []string{"client_frozen", `"state":"frozen"`}},
 			{"PUT", "/admin/clients/new/freeze", "", `{"is_frozen":false}`, 200, []string{`"is_frozen":false`, `"pool_connected":true`}},
 			{"POST", "/gateway/query", "new", one, 200, []string{`"one":1`}},
 
@@ -232,6 +232,11 @@ postgres_clients:
 			{"PATCH", "/admin/clients/new", "", body("description", "x"), 404, []string{"was deleted"}},
 			{"POST", "/admin/clients", "", body("client_name", "new", "pg_uri_env_var", "CLIENTS_TEST_URI"), 201, []string{`"deleted_at":null`, `"config":null`, `"backend":"postgres"`, `"pool_connected":true`}},
 			{"POST", "/gateway/query", "new", one, 200, []string{`"one":1`}},
+
+			{"POST", "/admin/provision", "", body("uri", uri, "register", true, "register_name", "books"), 200, []string{`"registered":"books"`, "!s3cret"}},
+			{"POST", "/gateway/fetch", "books", `{"table_name":"athena_clients"}`, 200, []string{`"data":[]`}},
+			{"POST", "/admin/provision", "", body("client_name", "books"), 200, []string{`"registered":null`}},
+			{"DELETE", "/admin/clients/books", "", "", 200, nil},
 
 			// Settings.
 			{"GET", "/admin/client-configs", "", "", 200, []string{`"client_configs":[]`, `"total":0`}},
@@ -275,7 +280,8 @@ postgres_clients:
 			{"POST", "/gateway/query", "lite", one, 503, []string{"client_frozen"}},
 			{"POST", "/gateway/query", "new", one, 200, []string{`"one":1`}},
 			{"POST", "/gateway/query", "pg", one, 400, []string{"unknown_client"}}, // it has left the file
-			{"GET", "/admin/clients", "", "", 200, []string{`"total":4`}},
+			{"GET", "/admin/clients", "", "", 200, []string{`"total":4`, `!"client_name":"books"`}},
+			{"POST", "/gateway/query", "books", one, 503, []string{"client_deleted"}},
 		})
 	})
 }
