@@ -264,11 +264,11 @@ postgres_clients:
 			{"POST", "/admin/client-configs/seed-from-config", "", "", 200, []string{`"seeded":["lite","pg"]`}},
 			{"POST", "/admin/client-configs/seed-from-config", "", "", 200, []string{`"seeded":[]`}},
 		})
-		status, header, answer := s.call(t, "PUT", "/admin/clients/lite/freeze", "", `{"is_frozen":true}`)
+		status, _, answer := s.call(t, "PUT", "/admin/clients/lite/freeze", "", `{"is_frozen":true}`)
 		if status != 200 {
 			t.Fatal(answer)
 		}
-		if status, header, answer = s.call(t, "POST", "/gateway/fetch", "lite", `{"table_name":"t"}`); status != 503 || header.Get("Retry-After") != "" {
+		if status, header, answer := s.call(t, "POST", "/gateway/fetch", "lite", `{"table_name":"t"}`); status != 503 || header.Get("Retry-After") != "" {
 			t.Errorf("a frozen client answers %d %v %s", status, header, answer)
 		}
 		tellNothing(t, s, ledgerURI, "s3cret")
