@@ -233,6 +233,11 @@ postgres_clients:
 			{"POST", "/admin/clients", "", body("client_name", "new", "pg_uri_env_var", "CLIENTS_TEST_URI"), 201, []string{`"deleted_at":null`, `"config":null`, `"backend":"postgres"`, `"pool_connected":true`}},
 			{"POST", "/gateway/query", "new", one, 200, []string{`"one":1`}},
 
+			{"POST", "/admin/provision", "", body("uri", uri, "register", true, "register_name", "books"), 200, []string{`"registered":"books"`, "!s3cret"}},
+			{"POST", "/gateway/fetch", "books", `{"table_name":"athena_clients"}`, 200, []string{`"data":[]`}},
+			{"POST", "/admin/provision", "", body("client_name", "books"), 200, []string{`"registered":null`}},
+			{"DELETE", "/admin/clients/books", "", "", 200, nil},
+
 			// Settings.
 			{"GET", "/admin/client-configs", "", "", 200, []string{`"client_configs":[]`, `"total":0`}},
 			{"GET", "/admin/client-configs/lite", "", "", 200, []string{`"config":{}`, `"resilience_timeout_secs":{"value":20,"source":"config"}`,
@@ -275,7 +280,8 @@ postgres_clients:
 			{"POST", "/gateway/query", "lite", one, 503, []string{"client_frozen"}},
 			{"POST", "/gateway/query", "new", one, 200, []string{`"one":1`}},
 			{"POST", "/gateway/query", "pg", one, 400, []string{"unknown_client"}}, // it has left the file
-			{"GET", "/admin/clients", "", "", 200, []string{`"total":4`}},
+			{"GET", "/admin/clients", "", "", 200, []string{`"total":4`, `!"client_name":"books"`}},
+			{"POST", "/gateway/query", "books", one, 503, []string{"client_deleted"}},
 		})
 	})
 }

@@ -143,6 +143,7 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		Logger:       o.Logger.Named("provision"),
 		AllowedHosts: c.Provision.AllowedHosts,
 		Client:       g.postgresURI,
+		Register:     g.register,
 	})
 	if err != nil {
 		return nil, errors.Join(err, g.Close(ctx))

@@ -16,6 +16,7 @@ import (
 
 	"github.com/athena-gateway/athena/core/health"
 	"github.com/athena-gateway/athena/core/pluginhost"
+	"github.com/athena-gateway/athena/core/registry"
 	"github.com/athena-gateway/athena/sdk"
 )
 
@@ -177,8 +178,11 @@ func (g *Gateway) clients() []health.Client {
 	for _, client := range g.registry.Clients() {
 		s := client.Status()
 		state := health.Unavailable
-		if s.Available {
+		switch {
+		case s.Available:
 			state = health.Available
+		case s.State == registry.Frozen, s.State == registry.Inactive:
+			state = string(s.State)
 		}
 		list = append(list, health.Client{Name: s.Name, Backend: s.Backend, State: state, Reason: s.Reason, Error: s.Message})
 	}

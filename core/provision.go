@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/athena-gateway/athena/core/httpx"
+	"github.com/athena-gateway/athena/core/ledger"
+	"github.com/athena-gateway/athena/core/registry"
 	"github.com/athena-gateway/athena/sdk"
 )
 
@@ -20,9 +23,9 @@ func (g *Gateway) postgresURI(name string) (uri, password string, err error) {
 	if client.Backend() != "postgres" {
 		return "", "", sdk.E(sdk.Invalid, "not_postgres", fmt.Sprintf("client %q is no PostgreSQL database, but one of %s", name, client.Backend()))
 	}
-	config, problem := client.Config()
-	if problem != "" {
-		return "", "", sdk.E(sdk.Unavailable, "not_configured", problem)
+	config, err := client.Config()
+	if err != nil {
+		return "", "", err
 	}
 	var settings struct {
 		URI          string
@@ -42,4 +45,11 @@ func (g *Gateway) postgresURI(name string) (uri, password string, err error) {
 		password = strings.TrimRight(string(text), "\r\n")
 	}
 	return settings.URI, password, nil
+}
+
+// register adds a client of PostgreSQL to the catalog.
+func (g *Gateway) register(r *httpx.Request, name, uri string) error {
+	audit := &ledger.Audit{Actor: r.Remote() + " with the admin key", Action: "create_client", TraceID: r.ID}
+	_, err := g.registry.Create(r.Context(), audit, name, registry.Edit{PGURI: registry.Field[string]{Set: true, Value: &uri}})
+	return err
 }

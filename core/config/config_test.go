@@ -1,6 +1,8 @@
 package config
 
 import (
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -89,9 +91,9 @@ postgres_clients:
 		{Name: "a.b-c_D", Backend: "sqlite", Config: json.RawMessage(
 			`{"list":["1",2],"nested":{"k":"${x}"},"path":"data/x.db","pool":9007199254740993,"sample":true}`)},
 		{Name: "bare", Backend: "memory", Config: json.RawMessage(`{}`)},
-		{Name: "legacy", Backend: "postgres", Config: json.RawMessage(`{"uri":"postgres://u:s3cret@h/d"}`)},
-		{Name: "other", Backend: "postgres", Config: json.RawMessage(`{"uri":"postgres://me@host/db"}`)},
-		{Name: "reporting", Backend: "postgres", Problem: "set the environment variable CA (used by clients.reporting.config.ca), " +
+		{Name: "legacy", Backend: "postgres", Config: json.RawMessage(`{"uri":"postgres://u:s3cret@h/d"}`), Template: "${LEGACY_URI}"},
+		{Name: "other", Backend: "postgres", Config: json.RawMessage(`{"uri":"postgres://me@host/db"}`), Template: "postgres://${USER_X:-me}@host/db"},
+		{Name: "reporting", Backend: "postgres", Template: "${REPORTING_URI}", Problem: "set the environment variable CA (used by clients.reporting.config.ca), " +
 			"the environment variable REPORTING_URI (used by clients.reporting.config.uri), and start again"},
 	}
 	if diff := cmp.Diff(want, c.Clients); diff != "" {
@@ -104,7 +106,7 @@ func TestPostgresClientsAsMap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Client{{Name: "legacy", Backend: "postgres", Config: json.RawMessage(`{"uri":"postgres://h/d"}`)}}
+	want := []Client{{Name: "legacy", Backend: "postgres", Config: json.RawMessage(`{"uri":"postgres://h/d"}`), Template: "postgres://h/d"}}
 	if diff := cmp.Diff(want, c.Clients); diff != "" {
 		t.Error(diff)
 	}
@@ -147,6 +149,8 @@ func TestMistakes(t *testing.T) {
 		{"plugins: {limits: {postgres: {memory_mb: 0}}}", "plugins.limits: postgres.memory_mb: want a whole number from 1"},
 		{"plugins: {limits: {a: {x: 1}, b: {open_files: many}}}", "plugins.limits: a.x: unknown key; b.open_files: want a whole number from 1"},
 		{"plugins: {dir: 'x${ATHENA_KEY_12}'}", "plugins.dir: the admin key in ATHENA_KEY_12 is for no value"},
+		{"clients: {a: {backend: b, config: {key: '${ATHENA_SECRET_KEY:-s3cret}'}}}", "clients.a.config.key: the keys in ATHENA_SECRET_KEY"},
+		{"ledger: {allow_plaintext_secrets: maybe}", "ledger.allow_plaintext_secrets: want true or false"},
 		{"clients: {a: {backend: b, config: {key: '${ATHENA_KEY_12:-s3cret}'}}}", "clients.a.config.key: the admin key in ATHENA_KEY_12 is for no value"},
 		{"ledger: {uri: 'mysql://u:s3cret@h/d'}", "ledger.uri: want sqlite://PATH or postgres://"},
 		{"ledger: {uri: '${LEDGER}'}", "ledger.uri: the environment variable LEDGER is not set"},
@@ -200,6 +204,8 @@ func TestEnvironmentMistakes(t *testing.T) {
 		{"ATHENA_PLUGINS__LIMITS=x", "plugins.limits (from ATHENA_PLUGINS__LIMITS): want, in the file, a mapping"},
 		{"ATHENA_PLUGINS__PASS_ENV=A,,B", "plugins.pass_env (from ATHENA_PLUGINS__PASS_ENV): want names of variables"},
 		{"ATHENA_KEY_12=s3cret", "ATHENA_KEY_12 is too short"},
+		{"ATHENA_SECRET_KEY=s3cret", "ATHENA_SECRET_KEY is no key: set it to 32 random bytes"},
+		{"ATHENA_SECRET_KEY_PREVIOUS=" + strings.Repeat("0f", 32), "ATHENA_SECRET_KEY_PREVIOUS is set and ATHENA_SECRET_KEY is not"},
 		{"ATHENA_KEY_12=s3cret-s3cret-s3cret\n", "ATHENA_KEY_12 holds a space, a line break"},
 	} {
 		_, err := load(t, "", Options{Env: []string{test.variable, "ATHENA_SOMETHING_ELSE=1"}})
@@ -208,6 +214,31 @@ func TestEnvironmentMistakes(t *testing.T) {
 		}
 		if err != nil && strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%v shows a secret", err)
+		}
+	}
+}
+
+func TestSecretKeys(t *testing.T) {
+	raw := []byte(strings.Repeat("\xfb\xef", 16)) // written with signs in base64
+	for _, text := range []string{hex.EncodeToString(raw), base64.StdEncoding.EncodeToString(raw), base64.URLEncoding.EncodeToString(raw),
+		base64.RawURLEncoding.EncodeToString(raw) + " "} {
+		c, err := load(t, "ledger: {allow_plaintext_secrets: true}", Options{Env: []string{"ATHENA_SECRET_KEY=" + text, "ATHENA_SECRET_KEY_PREVIOUS=" + text}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l := c.Ledger; string(l.SecretKey) != string(raw) || string(l.PreviousSecretKey) != string(raw) || !l.AllowPlaintextSecrets {
+			t.Errorf("%s is read as %x", text, l.SecretKey)
+		}
+		if text := fmt.Sprintf("%v %+v", c.Ledger, c); strings.Contains(text, "251 239") || strings.Contains(text, "fbef") {
+			t.Errorf("the key is printed: %s", text)
+		}
+		if !c.Given["ledger.allow_plaintext_secrets"] || c.Given["api.port"] {
+			t.Errorf("given are %v", c.Given)
+		}
+	}
+	for _, text := range []string{strings.Repeat("0f", 31), strings.Repeat("0f", 33), base64.StdEncoding.EncodeToString(raw[:31]), strings.Repeat("!", 44)} {
+		if _, err := load(t, "", Options{Env: []string{"ATHENA_SECRET_KEY=" + text}}); err == nil || strings.Contains(err.Error(), text) {
+			t.Errorf("%s: %v", text, err)
 		}
 	}
 }

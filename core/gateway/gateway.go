@@ -87,7 +87,7 @@ func (g *Gateway) resolve(op *Operation) (client *registry.Client, err error) {
 // registered is the client's name if there is such a client, else "": a caller's word must
 // not make a new time series.
 func (g *Gateway) registered(name string) string {
-	if _, err := g.options.Registry.Client(name); err != nil && sdk.AsError(err).Reason == "unknown_client" {
+	if _, err := g.options.Registry.Client(name); err != nil {
 		return ""
 	}
 	return name

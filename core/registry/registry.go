@@ -506,12 +506,18 @@ func (r *Registry) Client(name string) (*Client, error) {
 // Backend is the kind of database that the client is.
 func (c *Client) Backend() string { return c.now.Load().backend }
 
-// Config is the config of the client's plugin, with its secrets. problem says why the client
-// cannot be opened at all, "" if it can.
-func (c *Client) Config() (config json.RawMessage, problem string) {
+// Config is what the client is to be opened with; it holds secrets. Errors are those of calls
+// to a client that was stopped, and Unavailable "not_configured".
+func (c *Client) Config() (json.RawMessage, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.want.config, c.want.problem
+	if e := refusal(c.Name, c.want.state); e != nil {
+		return nil, e
+	}
+	if c.want.problem != "" {
+		return nil, sdk.E(sdk.Unavailable, "not_configured", c.want.problem)
+	}
+	return c.want.config, nil
 }
 
 // Tuning is how the client's calls are executed.
