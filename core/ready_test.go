@@ -19,6 +19,7 @@ import (
 	"github.com/athena-gateway/athena/core/auth"
 	"github.com/athena-gateway/athena/core/config"
 	"github.com/athena-gateway/athena/core/ledger"
+	"github.com/athena-gateway/athena/core/ledger/ledgertest"
 	"github.com/athena-gateway/athena/internal/testenv"
 )
 
@@ -258,4 +259,43 @@ func TestNamesInHealth(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestStoppedClients: who was stopped by an operator is shown so, is not asked, and is no
+// failure.
+func TestStoppedClients(t *testing.T) {
+	ledgertest.EachURI(t, func(t *testing.T, ledgerURI string) {
+		g, url := serve(t, &config.Config{
+			API:     config.API{Host: "127.0.0.1", HealthTimeout: time.Second},
+			Ledger:  config.Ledger{URI: ledgerURI},
+			Plugins: config.Plugins{Dir: testenv.BuildPlugins(t), Verify: "dev"},
+			Clients: []config.Client{sqlite(t, "lite")},
+		})
+		states := func(paused bool) {
+			t.Helper()
+			want := map[bool][3]string{false: {"available", "online", "0"}, true: {"frozen", "frozen", "1"}}[paused]
+			_, health := statusOf(t, url+"/health")
+			clients := health["clients"].(map[string]any)
+			state := clients["list"].([]any)[0].(map[string]any)["state"]
+			status, cluster := statusOf(t, url+"/health/cluster")
+			probed := cluster["clients"].([]any)[0].(map[string]any)["status"]
+			if health["status"] != "ok" || state != want[0] || fmt.Sprint(clients["paused"]) != want[2] || status != 200 || probed != want[1] {
+				t.Errorf("%v\n%d %v", health, status, cluster)
+			}
+			if got := reasons(t, url); got != "200 ready <nil>" {
+				t.Errorf("/ready: %s", got)
+			}
+		}
+		states(false)
+		for _, frozen := range []bool{true, false} {
+			if _, err := g.registry.SetFrozen(t.Context(), &ledger.Audit{Actor: "test", Action: "test"}, "lite", frozen); err != nil {
+				t.Fatal(err)
+			}
+			until(t, func() bool {
+				client, err := g.registry.Client("lite")
+				return err == nil && client.Status().Available != frozen
+			})
+			states(frozen)
+		}
+	})
 }
