@@ -299,3 +299,45 @@ func TestStoppedClients(t *testing.T) {
 		}
 	})
 }
+
+// TestReadyWithoutLedger: a gateway that has never read its ledger gets no requests; one whose
+// ledger goes away later serves on and says so.
+func TestReadyWithoutLedger(t *testing.T) {
+	proxy := testenv.StartProxy(t, testenv.Database(t))
+	proxy.Refuse()
+	_, url := serve(t, &config.Config{
+		API:     config.API{Host: "127.0.0.1", HealthTimeout: time.Second},
+		Ledger:  config.Ledger{URI: proxy.URI()},
+		Plugins: config.Plugins{Dir: testenv.BuildPlugins(t), Verify: "dev"},
+		Clients: []config.Client{sqlite(t, "lite")},
+	})
+	ledgerIs := func() (int, any, any) {
+		status, health := statusOf(t, url+"/health")
+		return status, health["status"], health["ledger"].(map[string]any)["state"]
+	}
+	if got := reasons(t, url); !strings.HasPrefix(got, "503 unavailable [ledger_unavailable") {
+		t.Errorf("/ready at first: %s", got)
+	}
+	if status, says, state := ledgerIs(); status != 503 || says != "degraded" || state != "starting" {
+		t.Errorf("/health at first: %d %v %v", status, says, state)
+	}
+	if status, _ := statusOf(t, url+"/livez"); status != 200 {
+		t.Errorf("/livez: %d", status)
+	}
+	proxy.Accept(t)
+	until(t, func() bool { return reasons(t, url) == "200 ready <nil>" })
+	if status, says, state := ledgerIs(); status != 200 || says != "ok" || state != "ready" {
+		t.Errorf("/health: %d %v %v", status, says, state)
+	}
+	proxy.Refuse()
+	proxy.CutAll()
+	until(t, func() bool { _, _, state := ledgerIs(); return state == "unavailable" })
+	if status, says, _ := ledgerIs(); status != 200 || says != "degraded" {
+		t.Errorf("/health without the ledger: %d %v", status, says)
+	}
+	if got := reasons(t, url); got != "200 ready <nil>" {
+		t.Errorf("/ready without the ledger: %s", got)
+	}
+	proxy.Accept(t)
+	until(t, func() bool { _, _, state := ledgerIs(); return state == "ready" })
+}
