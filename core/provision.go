@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/athena-gateway/athena/core/httpx"
-	"github.com/athena-gateway/athena/core/ledger"
+	"github.com/athena-gateway/athena/core/httpx/adminapi"
 	"github.com/athena-gateway/athena/core/registry"
 	"github.com/athena-gateway/athena/sdk"
 )
@@ -19,6 +19,9 @@ func (g *Gateway) postgresURI(name string) (uri, password string, err error) {
 	client, err := g.registry.Client(name)
 	if err != nil {
 		return "", "", err
+	}
+	if client.Status().State == registry.Deleted {
+		return "", "", sdk.E(sdk.Invalid, "unknown_client", fmt.Sprintf("client %q has been deleted", name))
 	}
 	if client.Backend() != "postgres" {
 		return "", "", sdk.E(sdk.Invalid, "not_postgres", fmt.Sprintf("client %q is no PostgreSQL database, but one of %s", name, client.Backend()))
@@ -49,7 +52,6 @@ func (g *Gateway) postgresURI(name string) (uri, password string, err error) {
 
 // register adds a client of PostgreSQL to the catalog.
 func (g *Gateway) register(r *httpx.Request, name, uri string) error {
-	audit := &ledger.Audit{Actor: r.Remote() + " with the admin key", Action: "create_client", TraceID: r.ID}
-	_, err := g.registry.Create(r.Context(), audit, name, registry.Edit{PGURI: registry.Field[string]{Set: true, Value: &uri}})
+	_, err := g.registry.Create(r.Context(), adminapi.Audit(r, "create_client", name), name, registry.Edit{PGURI: registry.Field[string]{Set: true, Value: &uri}})
 	return err
 }

@@ -53,7 +53,7 @@ func TestProvisioning(t *testing.T) {
 		var log output
 		g, base := serve(t, &config.Config{
 			API:       config.API{Host: "127.0.0.1", AdminKey: key},
-			Ledger:    config.Ledger{URI: ledgerURI},
+			Ledger:    config.Ledger{URI: ledgerURI, AllowPlaintextSecrets: true},
 			Plugins:   config.Plugins{Dir: testenv.BuildPlugins(t), Verify: "dev"},
 			Provision: config.Provision{AllowedHosts: []string{"localhost", "127.0.0.0/8"}},
 			Clients:   []config.Client{postgres(t, "pg", registered), sqlite(t, "lite"), inFile, {Name: "unset", Backend: "postgres", Problem: "the variable X is not set"}},
@@ -91,11 +91,12 @@ func TestProvisioning(t *testing.T) {
 			code, says      string
 		}{
 			{"no key", uri(fresh), "", 401, "admin_key_required", ""},
-			{"nothing", ``, key, 400, "invalid_json", ""},
+			{"nothing", ``, key, 400, "invalid_body", "want either uri or client_name"},
+			{"no JSON", `{"uri"`, key, 400, "invalid_json", ""},
 			{"a list", `[]`, key, 400, "invalid_json", ""},
 			{"neither", `{}`, key, 400, "invalid_body", "want either uri or client_name"},
 			{"both", `{"uri": "postgres://localhost/db", "client_name": "pg"}`, key, 400, "invalid_body", "want either uri or client_name"},
-			{"wrong types", `{"uri": 5, "register": "yes"}`, key, 400, "invalid_body", "register: want true or false; uri: want a text"},
+			{"wrong types", `{"uri": 5, "register": "yes"}`, key, 400, "invalid_body", "register: want true or false; uri: want a PostgreSQL URI"},
 			{"misspelt", `{"ury": "postgres://localhost/db"}`, key, 400, "invalid_body", `ury: unknown field; did you mean "uri"?`},
 			{"no name to register", `{"uri": "postgres://localhost/db", "register": true}`, key, 400, "invalid_body", "register_name"},
 			{"registered already", `{"client_name": "pg", "register": true, "register_name": "x"}`, key, 400, "invalid_body", "registered already"},
@@ -175,7 +176,28 @@ func TestProvisioning(t *testing.T) {
 		if strings.HasPrefix(ledgerURI, "postgres") { // its own
 			provision(uri(ledgerURI), "127.0.0.1:", false)
 		}
-		want := 7
+		// A new client serves at once; its name is taken then.
+		books := withPassword(t, testenv.Database(t), canary)
+		register := fmt.Sprintf(`{"uri": %q, "register": true, "register_name": %%q}`, books)
+		status, answer := ask("POST", "/admin/provision", fmt.Sprintf(register, "books"), key)
+		data, _ := answer["data"].(map[string]any)
+		if status != 200 || data["registered"] != "books" || data["client"] != "books" {
+			t.Errorf("registering: %d %v", status, answer)
+		}
+		provisioned("books", true)
+		until(t, func() bool {
+			client, err := g.registry.Client("books")
+			return err == nil && client.Status().Available
+		})
+		for name, code := range map[string]string{"books": "client_exists", "pg": "client_exists", "no name": "invalid_body"} {
+			if status, answer := ask("POST", "/admin/provision", fmt.Sprintf(register, name), key); status/100 != 4 || answer["code"] != code {
+				t.Errorf("registering %q: %d %v", name, status, answer)
+			}
+		}
+		if n := audited(t, g, "create_client"); n != 1 {
+			t.Errorf("%d clients were created", n)
+		}
+		want := 11 // with those whose name was refused afterwards
 		if strings.HasPrefix(ledgerURI, "postgres") {
 			want++
 		}

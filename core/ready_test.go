@@ -19,6 +19,7 @@ import (
 	"github.com/athena-gateway/athena/core/auth"
 	"github.com/athena-gateway/athena/core/config"
 	"github.com/athena-gateway/athena/core/ledger"
+	"github.com/athena-gateway/athena/core/ledger/ledgertest"
 	"github.com/athena-gateway/athena/internal/testenv"
 )
 
@@ -258,4 +259,85 @@ func TestNamesInHealth(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestStoppedClients: who was stopped by an operator is shown so, is not asked, and is no
+// failure.
+func TestStoppedClients(t *testing.T) {
+	ledgertest.EachURI(t, func(t *testing.T, ledgerURI string) {
+		g, url := serve(t, &config.Config{
+			API:     config.API{Host: "127.0.0.1", HealthTimeout: time.Second},
+			Ledger:  config.Ledger{URI: ledgerURI},
+			Plugins: config.Plugins{Dir: testenv.BuildPlugins(t), Verify: "dev"},
+			Clients: []config.Client{sqlite(t, "lite")},
+		})
+		states := func(paused bool) {
+			t.Helper()
+			want := map[bool][3]string{false: {"available", "online", "0"}, true: {"frozen", "frozen", "1"}}[paused]
+			_, health := statusOf(t, url+"/health")
+			clients := health["clients"].(map[string]any)
+			state := clients["list"].([]any)[0].(map[string]any)["state"]
+			status, cluster := statusOf(t, url+"/health/cluster")
+			probed := cluster["clients"].([]any)[0].(map[string]any)["status"]
+			if health["status"] != "ok" || state != want[0] || fmt.Sprint(clients["paused"]) != want[2] || status != 200 || probed != want[1] {
+				t.Errorf("%v\n%d %v", health, status, cluster)
+			}
+			if got := reasons(t, url); got != "200 ready <nil>" {
+				t.Errorf("/ready: %s", got)
+			}
+		}
+		states(false)
+		for _, frozen := range []bool{true, false} {
+			if _, err := g.registry.SetFrozen(t.Context(), &ledger.Audit{Actor: "test", Action: "test"}, "lite", frozen); err != nil {
+				t.Fatal(err)
+			}
+			until(t, func() bool {
+				client, err := g.registry.Client("lite")
+				return err == nil && client.Status().Available != frozen
+			})
+			states(frozen)
+		}
+	})
+}
+
+// TestReadyWithoutLedger: a gateway that has never read its ledger gets no requests; one whose
+// ledger goes away later serves on and says so.
+func TestReadyWithoutLedger(t *testing.T) {
+	proxy := testenv.StartProxy(t, testenv.Database(t))
+	proxy.Refuse()
+	_, url := serve(t, &config.Config{
+		API:     config.API{Host: "127.0.0.1", HealthTimeout: time.Second},
+		Ledger:  config.Ledger{URI: proxy.URI()},
+		Plugins: config.Plugins{Dir: testenv.BuildPlugins(t), Verify: "dev"},
+		Clients: []config.Client{sqlite(t, "lite")},
+	})
+	ledgerIs := func() (int, any, any) {
+		status, health := statusOf(t, url+"/health")
+		return status, health["status"], health["ledger"].(map[string]any)["state"]
+	}
+	if got := reasons(t, url); !strings.HasPrefix(got, "503 unavailable [ledger_unavailable") {
+		t.Errorf("/ready at first: %s", got)
+	}
+	if status, says, state := ledgerIs(); status != 503 || says != "degraded" || state != "starting" {
+		t.Errorf("/health at first: %d %v %v", status, says, state)
+	}
+	if status, _ := statusOf(t, url+"/livez"); status != 200 {
+		t.Errorf("/livez: %d", status)
+	}
+	proxy.Accept(t)
+	until(t, func() bool { return reasons(t, url) == "200 ready <nil>" })
+	if status, says, state := ledgerIs(); status != 200 || says != "ok" || state != "ready" {
+		t.Errorf("/health: %d %v %v", status, says, state)
+	}
+	proxy.Refuse()
+	proxy.CutAll()
+	until(t, func() bool { _, _, state := ledgerIs(); return state == "unavailable" })
+	if status, says, _ := ledgerIs(); status != 200 || says != "degraded" {
+		t.Errorf("/health without the ledger: %d %v", status, says)
+	}
+	if got := reasons(t, url); got != "200 ready <nil>" {
+		t.Errorf("/ready without the ledger: %s", got)
+	}
+	proxy.Accept(t)
+	until(t, func() bool { _, _, state := ledgerIs(); return state == "ready" })
 }
