@@ -94,10 +94,6 @@ type Ledger struct {
 	OperationLog                 bool   // every operation is recorded
 	// How long rows of the logs are kept; 0: for ever.
 	OperationLogKept, AuthLogKept time.Duration
-	// SecretKey seals the secrets of clients that are kept in the ledger; PreviousSecretKey opens
-	// what was sealed before. Each has 32 bytes, or is nil.
-	SecretKey, PreviousSecretKey []byte `json:"-"`
-	AllowPlaintextSecrets        bool   // they may be kept as they are while there is no SecretKey
 }
 
 // Redis carries notices between the gateways of one ledger.
