@@ -219,7 +219,7 @@ postgres_clients:
 			{"PUT", "/admin/clients/new/freeze", "", `{"is_frozen":true}`, 200, []string{`"is_frozen":true`, `"pool_connected":false`, "was frozen"}},
 			{"POST", "/gateway/query", "new", one, 503, []string{"client_frozen", `"executed":"no"`, "is frozen"}},
 			{"GET", "/clients", "", "", 200, []string{`"clients":["gone","lite","pg"]`}},
-			{"GET", "/health", "new", "", 200, []string{"client_frozen"}},
+			{"GET", "/health", "", "", 200, []string{"client_frozen", `"state":"frozen"`}},
 			{"PUT", "/admin/clients/new/freeze", "", `{"is_frozen":false}`, 200, []string{`"is_frozen":false`, `"pool_connected":true`}},
 			{"POST", "/gateway/query", "new", one, 200, []string{`"one":1`}},
 
@@ -264,11 +264,11 @@ postgres_clients:
 			{"POST", "/admin/client-configs/seed-from-config", "", "", 200, []string{`"seeded":["lite","pg"]`}},
 			{"POST", "/admin/client-configs/seed-from-config", "", "", 200, []string{`"seeded":[]`}},
 		})
-		status, header, answer := s.call(t, "PUT", "/admin/clients/lite/freeze", "", `{"is_frozen":true}`)
+		status, _, answer := s.call(t, "PUT", "/admin/clients/lite/freeze", "", `{"is_frozen":true}`)
 		if status != 200 {
 			t.Fatal(answer)
 		}
-		if status, header, answer = s.call(t, "POST", "/gateway/fetch", "lite", `{"table_name":"t"}`); status != 503 || header.Get("Retry-After") != "" {
+		if status, header, answer := s.call(t, "POST", "/gateway/fetch", "lite", `{"table_name":"t"}`); status != 503 || header.Get("Retry-After") != "" {
 			t.Errorf("a frozen client answers %d %v %s", status, header, answer)
 		}
 		tellNothing(t, s, ledgerURI, "s3cret")

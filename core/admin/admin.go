@@ -102,7 +102,7 @@ func (a *API) Routes() []httpx.Route {
 		change("PUT", "/admin/clients/:client_name/freeze", "freeze_client", "Refuse requests to a client, or serve them again", a.freezeClient),
 		route("GET", "/admin/client-configs", "list_client_configs", "Clients' own settings", a.listConfigs),
 		change("POST", "/admin/client-configs/seed-from-config", "seed_client_configs", "Store the settings that the configuration file gives its clients", a.seedConfigs),
-		route("GET", "/admin/client-configs/:client_name", "get_client_config", "A client's settings, and where each comes from", a.getConfig),
+		route("GET", "/admin/client-configs/:client_name", "get_client_config", "A client's settings and their sources", a.getConfig),
 		change("PUT", "/admin/client-configs/:client_name", "set_client_config", "Give a client settings of its own, in the place of those before", a.setConfig),
 		change("DELETE", "/admin/client-configs/:client_name", "delete_client_config", "Let a client have the settings of all again", a.deleteConfig),
 		route("GET", "/clients", "client_names", "Names of the clients that serve", a.clientNames),

@@ -17,6 +17,7 @@ import (
 
 	"github.com/athena-gateway/athena/core/ledger"
 	"github.com/athena-gateway/athena/core/ledger/ledgertest"
+	"github.com/athena-gateway/athena/internal/testenv"
 )
 
 // sealer makes a Sealer with the given keys.
@@ -279,6 +280,8 @@ func TestConnections(t *testing.T) {
 		{"a", Edit{PGURI: value(given1), PGURIEnvVar: value("UNSET")}, `{"uri":"postgres://u:s3cret@h/one"}`},
 		{"a", Edit{PGURIEnvVar: value("UNSET"), PGURI: null}, `set the environment variable UNSET (pg_uri_env_var of the client), and start again`},
 		{"a", Edit{PGURI: value(given1), PGURIEnvVar: value(" ")}, `{"uri":"postgres://u:s3cret@h/one"}`},
+		{"a", Edit{PGURI: value("postgresql://u@h1:1,h2:2/d?target_session_attrs=any")}, `{"uri":"postgresql://u@h1:1,h2:2/d?target_session_attrs=any"}`},
+		{"a", Edit{PGURI: value("postgres:///d?host=/run/postgresql")}, `{"uri":"postgres:///d?host=/run/postgresql"}`},
 		{"a", given(`{"path":"/p"}`), `{"path":"/p"}`},
 		{"file", Edit{PGURI: value(given1)}, `{"uri":"postgres://u:s3cret@h/one"}`},
 		{"file", Edit{PGURI: null}, `{"path":"/file"}`},
@@ -357,6 +360,56 @@ func TestNothingServesBeforeTheLedger(t *testing.T) {
 	wantReason(t, err, "ledger_unavailable")
 	_, err = g.SetConfig(context.Background(), change(), "a", nil)
 	wantReason(t, err, "ledger_unavailable")
+}
+
+// TestLedgerComesBack: what was frozen before the ledger went away is never served, all the rest
+// is as soon as the ledger has been read, and goes on when it is away again.
+func TestLedgerComesBack(t *testing.T) {
+	uri := testenv.Database(t)
+	first := start(t, ledgertest.Open(t, uri), nil, inFile("frozen", "/f"), inFile("other", "/o"))
+	ctx := context.Background()
+	if _, err := first.SetFrozen(ctx, change(), "frozen", true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.Create(ctx, change(), "added", given(`{"path":"/added"}`)); err != nil {
+		t.Fatal(err)
+	}
+	first.end()
+	proxy := testenv.StartProxy(t, uri)
+	proxy.Refuse()
+	g := start(t, ledgertest.Open(t, proxy.URI()), nil, inFile("frozen", "/f"), inFile("other", "/o"))
+	stop, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if body, err := g.ask(ctx, "frozen", "path"); err == nil {
+				t.Errorf("a frozen client answers %s", body)
+				return
+			}
+		}
+	}()
+	g.refused(t, "other", "ledger_unavailable")
+	g.refused(t, "added", "ledger_unavailable")
+	proxy.Accept(t)
+	for name, path := range map[string]string{"other": "/o", "added": "/added"} {
+		eventually(t, name+" serves", func() bool { body, err := g.ask(ctx, name, "path"); return err == nil && strings.Contains(body, path) })
+	}
+	g.refused(t, "frozen", "client_frozen")
+	g.refused(t, "nobody", "unknown_client")
+	proxy.Refuse()
+	proxy.CutAll()
+	_, err := g.SetFrozen(ctx, change(), "other", true)
+	wantReason(t, err, "ledger_unavailable")
+	if g.path(t, "other") != "/o" || g.path(t, "added") != "/added" {
+		t.Error("the clients are elsewhere")
+	}
+	close(stop)
+	<-watched
 }
 
 // TestSealing: nothing is stored that could be read without the key, what is sealed belongs

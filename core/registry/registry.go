@@ -534,8 +534,8 @@ func (c *Client) Execute(ctx context.Context, cancel context.CancelCauseFunc, ca
 			return nil, retries, s.refusal
 		}
 		if s.tuning.ReadOnly || s.tuning.NoSQL {
-			if err := s.tuning.permit(c.Name, call); err != nil {
-				return nil, retries, err
+			if e := s.tuning.permit(c.Name, call); e != nil {
+				return nil, retries, e
 			}
 		}
 		answer, again, err := s.executor.Execute(ctx, cancel, call)
