@@ -205,6 +205,18 @@ func TestEnforcedByConfig(t *testing.T) {
 	key, _ := g.apiKey(t, `{"name": "k", "client_name": "db", "rights": ["gateway.fetch.execute"]}`)
 	fetch.header = []string{"Authorization", "Bearer " + key, "Origin", "https://app.example"}
 	g.ask(t, fetch).is(t, 200, `{"status": "success"}`)
+	wide, _ := g.apiKey(t, `{"name": "wide"}`)
+	for who, names := range map[string]bool{"": false, "dummy": false, key: false, wide: true, adminKey: true} {
+		r := request{method: "GET", path: "/health"}
+		if who != "" {
+			r.header = []string{"X-API-Key", who}
+		}
+		a := g.ask(t, r)
+		a.is(t, 200, `{"status": "ok"}`)
+		if strings.Contains(string(a.body), `"db"`) != names {
+			t.Errorf("to %.12q /health says %s", who, a.body)
+		}
+	}
 }
 
 // TestPublicRouteKeys: a public route may be open though keys are asked for, ask for one
