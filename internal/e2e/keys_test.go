@@ -235,16 +235,16 @@ func TestPublicRouteKeys(t *testing.T) {
 	none, _ := g.apiKey(t, `{"name": "none"}`)
 	for _, enforced := range []bool{false, true} {
 		g.operate(t, "PUT", "/admin/api-key-config", fmt.Sprintf(`{"enforce_api_keys": %v}`, enforced))
-		plain := 200
+		keyed, plain := 404, 200 // for nobody
 		if enforced {
-			plain = 404
+			keyed, plain = 401, 401
 		}
 		for _, test := range []struct {
 			key                string
 			open, keyed, plain int
 		}{
-			{"", 200, 404, plain},
-			{"dummy", 200, 404, plain},
+			{"", 200, keyed, plain},
+			{"dummy", 200, keyed, plain},
 			{gateway, 200, 200, 200},
 			{own, 200, 200, 404},
 			{other, 200, 404, 404},
