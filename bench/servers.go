@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -25,6 +27,8 @@ const poolSize = 16
 type server struct {
 	name    string
 	address string // host:port
+	keyFile string // of the admin key; "": it asks for no API keys
+	apiKey  string // "": it needs none, or ready has not made it yet
 	pid     int    // 0: somebody else started it
 	log     string // path
 	exited  chan struct{}
@@ -69,7 +73,11 @@ func start(ctx context.Context, name, address, dir, program string, args ...stri
 func (s *server) ready(ctx context.Context, use *benchCase) error {
 	var last error
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
-		body, err := s.answer(ctx, use)
+		err := s.makeKey(ctx)
+		var body io.ReadCloser
+		if err == nil {
+			body, err = s.answer(ctx, use)
+		}
 		if err == nil {
 			var text []byte
 			text, err = io.ReadAll(body)
@@ -92,12 +100,46 @@ func (s *server) ready(ctx context.Context, use *benchCase) error {
 	return fmt.Errorf("%s does not answer %s: %w (its log is %s)", s.name, use.Name, last, s.log)
 }
 
+// makeKey asks an Athena for an API key, if one is needed and has not been made.
+func (s *server) makeKey(ctx context.Context) error {
+	if s.keyFile == "" || s.apiKey != "" {
+		return nil
+	}
+	admin, err := os.ReadFile(s.keyFile)
+	if err != nil {
+		return err
+	}
+	request, err := http.NewRequestWithContext(ctx, "POST", "http://"+s.address+"/admin/api-keys",
+		strings.NewReader(`{"name":"bench","client_name":"bench","rights":["gateway.fetch.execute"]}`))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("apikey", string(bytes.TrimSpace(admin)))
+	response, err := plainTransport.RoundTrip(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	var made struct {
+		Key   string `json:"api_key"`
+		Error string `json:"error"`
+	}
+	if err := json.NewDecoder(response.Body).Decode(&made); err != nil {
+		return err
+	}
+	if made.Key == "" {
+		return fmt.Errorf("no API key: status %d: %s", response.StatusCode, made.Error)
+	}
+	s.apiKey = made.Key
+	return nil
+}
+
 // plainTransport leaves it to the cases to ask for compression.
 var plainTransport = &http.Transport{DisableCompression: true}
 
 // answer asks for the case once, by its first key, and returns the body of the answer.
 func (s *server) answer(ctx context.Context, use *benchCase) (io.ReadCloser, error) {
-	raw, _ := use.request(s.address)
+	raw, _ := use.request(s)
 	request, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(raw)))
 	if err != nil {
 		return nil, err
@@ -139,10 +181,11 @@ func startFloor(ctx context.Context, dir, uri string) (*server, error) {
 	return start(ctx, "floor", address, dir, program, "-listen", address, "-uri", uri, "-pool", strconv.Itoa(poolSize))
 }
 
-// ledger is an Athena's own database, and whether its operations are recorded there.
+// ledger is an Athena's own database, whether its operations are recorded there, and whether
+// it asks for the API keys that are there.
 type ledger struct {
-	uri        string
-	operations bool
+	uri                 string
+	operations, enforce bool
 }
 
 // startAthena builds bin/athena and its plugins as they are shipped, without the race
@@ -162,16 +205,24 @@ func startAthena(ctx context.Context, dir, name, uri string, l ledger) (*server,
 	}
 	_, port, _ := net.SplitHostPort(address)
 	config := filepath.Join(dir, name+".yaml")
-	text := fmt.Sprintf(`api: {host: 127.0.0.1, port: %s}
+	keyFile := ""
+	if l.enforce {
+		keyFile = filepath.Join(dir, name+".key")
+	}
+	text := fmt.Sprintf(`api: {host: 127.0.0.1, port: %s, enforce_api_keys: %t, admin_key_file: %q}
 plugins: {dir: %q, verify: dev}
 ledger: {uri: %q, operation_log: %t}
 clients:
   bench: {backend: postgres, config: {uri: %q}}
-`, port, plugins, l.uri, l.operations, uri)
+`, port, l.enforce, keyFile, plugins, l.uri, l.operations, uri)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	return start(ctx, name, address, dir, program, "server", "--config", config)
+	s, err := start(ctx, name, address, dir, program, "server", "--config", config)
+	if err == nil {
+		s.keyFile = keyFile
+	}
+	return s, err
 }
 
 func build(ctx context.Context, output, packages string) error {

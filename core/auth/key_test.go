@@ -6,7 +6,9 @@ import (
 	"go/parser"
 	"go/token"
 	"net/netip"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -39,13 +41,19 @@ func FuzzParse(f *testing.F) {
 // and one comparison of all of it, and nothing else looks at secrets. It reads the code:
 // a clock would tell more about the machine than about the code.
 func TestSameCost(t *testing.T) {
-	set := token.NewFileSet()
-	packages, err := parser.ParseDir(set, ".", nil, 0)
+	names, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	calls := map[string][]string{} // by the function that makes them, without those in a branch
-	for _, file := range packages["auth"].Files {
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, d := range file.Decls {
 			f, ok := d.(*ast.FuncDecl)
 			if !ok {

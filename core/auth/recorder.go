@@ -87,6 +87,9 @@ func (r *recorder) close() {
 }
 
 func (r *recorder) add(a *Attempt) {
+	if len(a.Client) > maxText { // nobody's name, but a caller's
+		a.Client = strings.Clone(a.Client[:maxText])
+	}
 	s := same{key: a.key, principal: a.Principal, remote: a.Remote,
 		client: a.Client, right: a.Right, failure: a.failure, method: a.Method, path: a.Path}
 	if a.Principal == nil && a.failure != TooManyAttempts { // of which there are few

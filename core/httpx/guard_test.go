@@ -232,3 +232,20 @@ func TestGuards(t *testing.T) {
 		}
 	}
 }
+
+// FuzzBearer: what is taken for a token is the end of the header, and only of the scheme Bearer.
+func FuzzBearer(f *testing.F) {
+	for _, header := range []string{"Bearer a", "bearer  b", "Basic c", "Bearer", "Bearer ", "BEARER\tx", ""} {
+		f.Add([]byte(header))
+	}
+	f.Fuzz(func(t *testing.T, header []byte) {
+		token := string(bearer(header))
+		if token == "" {
+			return
+		}
+		scheme := strings.TrimSuffix(string(header), token)
+		if strings.HasPrefix(token, " ") || !strings.EqualFold(strings.TrimRight(scheme, " "), "bearer") || len(scheme) < len("bearer ") {
+			t.Errorf("%q has the token %q", header, token)
+		}
+	})
+}

@@ -205,6 +205,18 @@ func TestEnforcedByConfig(t *testing.T) {
 	key, _ := g.apiKey(t, `{"name": "k", "client_name": "db", "rights": ["gateway.fetch.execute"]}`)
 	fetch.header = []string{"Authorization", "Bearer " + key, "Origin", "https://app.example"}
 	g.ask(t, fetch).is(t, 200, `{"status": "success"}`)
+	wide, _ := g.apiKey(t, `{"name": "wide"}`)
+	for who, names := range map[string]bool{"": false, "dummy": false, key: false, wide: true, adminKey: true} {
+		r := request{method: "GET", path: "/health"}
+		if who != "" {
+			r.header = []string{"X-API-Key", who}
+		}
+		a := g.ask(t, r)
+		a.is(t, 200, `{"status": "ok"}`)
+		if strings.Contains(string(a.body), `"db"`) != names {
+			t.Errorf("to %.12q /health says %s", who, a.body)
+		}
+	}
 }
 
 // TestPublicRouteKeys: a public route may be open though keys are asked for, ask for one
@@ -223,16 +235,16 @@ func TestPublicRouteKeys(t *testing.T) {
 	none, _ := g.apiKey(t, `{"name": "none"}`)
 	for _, enforced := range []bool{false, true} {
 		g.operate(t, "PUT", "/admin/api-key-config", fmt.Sprintf(`{"enforce_api_keys": %v}`, enforced))
-		plain := 200
+		keyed, plain := 404, 200 // for nobody
 		if enforced {
-			plain = 404
+			keyed, plain = 401, 401
 		}
 		for _, test := range []struct {
 			key                string
 			open, keyed, plain int
 		}{
-			{"", 200, 404, plain},
-			{"dummy", 200, 404, plain},
+			{"", 200, keyed, plain},
+			{"dummy", 200, keyed, plain},
 			{gateway, 200, 200, 200},
 			{own, 200, 200, 404},
 			{other, 200, 404, 404},
