@@ -37,7 +37,7 @@ func TestRequestsAreWhatTheySay(t *testing.T) {
 func TestDriveCountsAnswersAndVariesKeys(t *testing.T) {
 	var mu sync.Mutex
 	keys := map[string]bool{}
-	answering := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			t.Error(err)
@@ -47,8 +47,8 @@ func TestDriveCountsAnswersAndVariesKeys(t *testing.T) {
 		mu.Unlock()
 		io.WriteString(w, `{"data":[{"id":1}],"status":"success"}`)
 	}))
-	defer answering.Close()
-	address := strings.TrimPrefix(answering.URL, "http://")
+	defer web.Close()
+	address := strings.TrimPrefix(web.URL, "http://")
 	workers, err := connect(rowByKey, &server{address: address}, 38, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -74,12 +74,12 @@ func TestConnectRefusesWrongAnswers(t *testing.T) {
 		`{"data":[{"id":1}],"status":"success"`:  "no JSON",
 		`{"data":[{},{}],"status":"success"}   `: "2 rows instead of 1",
 	} {
-		wrong := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, body) }))
-		_, err := connect(rowByKey, &server{address: strings.TrimPrefix(wrong.URL, "http://")}, 38, 1)
+		web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, body) }))
+		_, err := connect(rowByKey, &server{address: strings.TrimPrefix(web.URL, "http://")}, 38, 1)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", body, err)
 		}
-		wrong.Close()
+		web.Close()
 	}
 }
 

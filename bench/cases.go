@@ -48,7 +48,7 @@ var cases = []*benchCase{
 	},
 	rowByKey,
 	{
-		Name: "logged", Title: "one row by key, asked for an API key and recorded", Method: "POST", Path: "/gateway/fetch", Body: rowByKey.Body,
+		Name: "logged", Title: "one row, API keys, log", Method: "POST", Path: "/gateway/fetch", Body: rowByKey.Body,
 		KeyFrom: 100000, KeyCount: 100000, Rows: 1, Connections: usual, Goal: 0.92, Logged: true,
 	},
 	{
@@ -110,16 +110,12 @@ func (c *benchCase) goal(connections int) float64 {
 	return 0
 }
 
-// request makes the bytes of a request to the server at address, and the part of them
+// request makes the bytes of a request to a server, and the part of them
 // that is the key: nil when the case has none.
-func (c *benchCase) request(s *server) (request, key []byte) {
-	apiKey := ""
-	if s.apiKey != "" {
-		apiKey = "apikey: " + s.apiKey + "\r\n"
-	}
+func (c *benchCase) request(to *server) (request, key []byte) {
 	request = fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"+
 		"X-Athena-Client: bench\r\nX-Bench-Case: %s\r\n%sContent-Length: %d\r\n\r\n%s",
-		c.Method, c.Path, s.address, c.Name, apiKey, len(c.Body), c.Body)
+		c.Method, c.Path, to.address, c.Name, to.header, len(c.Body), c.Body)
 	if at := bytes.Index(request, []byte(keyMark)); at >= 0 {
 		key = request[at : at+len(keyMark)]
 		copy(key, fmt.Sprintf("%0*d", len(keyMark), c.KeyFrom))

@@ -42,7 +42,7 @@ type bench struct {
 	db       *database
 	athena   *server
 	floor    *server
-	logged   *server // an Athena that asks for keys and records its operations; nil: no case asks for it
+	logged   *server // an Athena that asks for keys and records; nil: no case wants it
 	given    bool    // athena and floor were running already
 	rounds   int
 	duration time.Duration

@@ -27,8 +27,7 @@ const poolSize = 16
 type server struct {
 	name    string
 	address string // host:port
-	keyFile string // of the admin key; "": it asks for no API keys
-	apiKey  string // "": it needs none, or ready has not made it yet
+	header  string // of every request: an API key; with its line break
 	pid     int    // 0: somebody else started it
 	log     string // path
 	exited  chan struct{}
@@ -47,6 +46,7 @@ func start(ctx context.Context, name, address, dir, program string, args ...stri
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = append(os.Environ(), "ATHENA_KEY_12="+adminKey)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, output, output
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 15 * time.Second
@@ -73,11 +73,7 @@ func start(ctx context.Context, name, address, dir, program string, args ...stri
 func (s *server) ready(ctx context.Context, use *benchCase) error {
 	var last error
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
-		err := s.makeKey(ctx)
-		var body io.ReadCloser
-		if err == nil {
-			body, err = s.answer(ctx, use)
-		}
+		body, err := s.answer(ctx, use)
 		if err == nil {
 			var text []byte
 			text, err = io.ReadAll(body)
@@ -98,40 +94,6 @@ func (s *server) ready(ctx context.Context, use *benchCase) error {
 		}
 	}
 	return fmt.Errorf("%s does not answer %s: %w (its log is %s)", s.name, use.Name, last, s.log)
-}
-
-// makeKey asks an Athena for an API key, if one is needed and has not been made.
-func (s *server) makeKey(ctx context.Context) error {
-	if s.keyFile == "" || s.apiKey != "" {
-		return nil
-	}
-	admin, err := os.ReadFile(s.keyFile)
-	if err != nil {
-		return err
-	}
-	request, err := http.NewRequestWithContext(ctx, "POST", "http://"+s.address+"/admin/api-keys",
-		strings.NewReader(`{"name":"bench","client_name":"bench","rights":["gateway.fetch.execute"]}`))
-	if err != nil {
-		return err
-	}
-	request.Header.Set("apikey", string(bytes.TrimSpace(admin)))
-	response, err := plainTransport.RoundTrip(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	var made struct {
-		Key   string `json:"api_key"`
-		Error string `json:"error"`
-	}
-	if err := json.NewDecoder(response.Body).Decode(&made); err != nil {
-		return err
-	}
-	if made.Key == "" {
-		return fmt.Errorf("no API key: status %d: %s", response.StatusCode, made.Error)
-	}
-	s.apiKey = made.Key
-	return nil
 }
 
 // plainTransport leaves it to the cases to ask for compression.
@@ -181,11 +143,42 @@ func startFloor(ctx context.Context, dir, uri string) (*server, error) {
 	return start(ctx, "floor", address, dir, program, "-listen", address, "-uri", uri, "-pool", strconv.Itoa(poolSize))
 }
 
-// ledger is an Athena's own database, whether its operations are recorded there, and whether
-// it asks for the API keys that are there.
+// ledger is an Athena's own database, and whether its operations are recorded there and API
+// keys asked for.
 type ledger struct {
-	uri                 string
-	operations, enforce bool
+	uri     string
+	control bool
+}
+
+// adminKey opens the operators' routes of the servers.
+const adminKey = "the-admin-key-of-the-bench"
+
+// createKey makes an API key, which every request to the server carries from then on.
+func (s *server) createKey(ctx context.Context) error {
+	var last error
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		request, err := http.NewRequestWithContext(ctx, "POST", "http://"+s.address+"/admin/api-keys",
+			strings.NewReader(`{"name":"bench","client_name":"bench","rights":["gateway.fetch.execute"]}`))
+		if err != nil {
+			return err
+		}
+		request.Header.Set("X-Athena-Key", adminKey)
+		response, err := plainTransport.RoundTrip(request)
+		if err != nil {
+			last = err // it is being started
+			continue
+		}
+		var created struct {
+			Key string `json:"api_key"`
+		}
+		err = errors.Join(json.NewDecoder(response.Body).Decode(&created), response.Body.Close())
+		if err == nil && created.Key != "" {
+			s.header = "X-Athena-Key: " + created.Key + "\r\n"
+			return nil
+		}
+		last = fmt.Errorf("an API key is not made: status %d, %w", response.StatusCode, err)
+	}
+	return last
 }
 
 // startAthena builds bin/athena and its plugins as they are shipped, without the race
@@ -205,24 +198,16 @@ func startAthena(ctx context.Context, dir, name, uri string, l ledger) (*server,
 	}
 	_, port, _ := net.SplitHostPort(address)
 	config := filepath.Join(dir, name+".yaml")
-	keyFile := ""
-	if l.enforce {
-		keyFile = filepath.Join(dir, name+".key")
-	}
-	text := fmt.Sprintf(`api: {host: 127.0.0.1, port: %s, enforce_api_keys: %t, admin_key_file: %q}
-plugins: {dir: %q, verify: dev}
-ledger: {uri: %q, operation_log: %t}
+	text := fmt.Sprintf(`api: {host: 127.0.0.1, port: %[1]s, enforce_api_keys: %[5]t}
+plugins: {dir: %[2]q, verify: dev}
+ledger: {uri: %[3]q, operation_log: %[5]t}
 clients:
-  bench: {backend: postgres, config: {uri: %q}}
-`, port, l.enforce, keyFile, plugins, l.uri, l.operations, uri)
+  bench: {backend: postgres, config: {uri: %[4]q}}
+`, port, plugins, l.uri, uri, l.control)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	s, err := start(ctx, name, address, dir, program, "server", "--config", config)
-	if err == nil {
-		s.keyFile = keyFile
-	}
-	return s, err
+	return start(ctx, name, address, dir, program, "server", "--config", config)
 }
 
 func build(ctx context.Context, output, packages string) error {
