@@ -394,7 +394,7 @@ func readingOf(rows map[uint32]*pgTypeRow, r *pgTypeRow) reading {
 		pgtype.NumericOID, pgtype.JSONOID, pgtype.JSONBOID, pgtype.DateOID, pgtype.TimestampOID, pgtype.UUIDOID:
 		return readBinary
 	case pgtype.Float4OID, pgtype.Float8OID, pgtype.IntervalOID, pgtype.TimeOID, pgtype.TimetzOID, pgtype.ByteaOID:
-		return readAsText // as the session chose, or seldom enough
+		return readAsText // what a session chooses how to show, and what is seldom met
 	}
 	return readNever
 }

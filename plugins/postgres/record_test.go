@@ -134,6 +134,25 @@ func TestRelationsOfWrites(t *testing.T) {
 	}
 }
 
+// TestRelationsOfFunctions: rows of functions have relations like those of tables.
+func TestRelationsOfFunctions(t *testing.T) {
+	db := openTest(t, nil, eventsSetup, `create function every_place() returns setof places language sql stable as 'select * from places order by id';
+		create function one_place() returns places language sql stable as 'select * from places where id = 1'`)
+	const here = `{"id":1,"events":[{"id":1,"place_id":{"name":"here"}}, ` + "\n " + `{"id":2,"place_id":{"name":"here"}}]}`
+	s := places("id")
+	events := &s.Selection.Items[1].Relation.Selection
+	events.Items = append(events.Items, sdk.Item{Relation: &sdk.Relation{Target: "place_id", Selection: sdk.Selection{Items: []sdk.Item{{Column: sdk.Column{Name: "name"}}}}}})
+	s.Verb, s.Order = sdk.Function, nil
+	for name, want := range map[string]string{"every_place": `[` + here + `,{"id":2,"events":[]}]`, "one_place": here} {
+		for _, count := range []sdk.CountMode{sdk.CountNone, sdk.CountExact} {
+			s.Function.Name, s.Count = name, count
+			if got := must(t, db, s).body; got != want {
+				t.Errorf("%s:\n got %s\nwant %s", name, got, want)
+			}
+		}
+	}
+}
+
 // recordOf is a record's binary form, of fields of types and values, nil for null.
 func recordOf(fields ...any) []byte {
 	b := binary.BigEndian.AppendUint32(nil, uint32(len(fields)/2))
