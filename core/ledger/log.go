@@ -3,8 +3,6 @@ package ledger
 import (
 	"context"
 	"database/sql"
-	"fmt"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -284,29 +282,11 @@ func (g *Log[T]) insert(ctx context.Context, c *sql.Conn, batch []T) error {
 	return nil
 }
 
+// insertText has parameters without names: SQLite compares each name with all others, also
+// where that is a number.
 func insertText(table string, columns []string, rows int) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "INSERT INTO %s (%s) VALUES ", table, strings.Join(columns, ", "))
-	parameter := 0
-	for row := range rows {
-		if row > 0 {
-			b.WriteString(", ")
-		}
-		for i := range columns {
-			parameter++
-			b.WriteString([]string{", $", "($"}[bit(i == 0)])
-			b.WriteString(strconv.Itoa(parameter))
-		}
-		b.WriteByte(')')
-	}
-	return b.String()
-}
-
-func bit(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
+	row := "(?" + strings.Repeat(", ?", len(columns)-1) + ")"
+	return "INSERT INTO " + table + " (" + strings.Join(columns, ", ") + ") VALUES " + row + strings.Repeat(", "+row, rows-1)
 }
 
 // Flush returns when all that was queued before has been written, or lost.

@@ -32,3 +32,10 @@ func (m *metrics) register(log string) {
 
 func (m *metrics) wrote(log string, n int)   { m.writtenRows.WithLabelValues(log).Add(float64(n)) }
 func (m *metrics) dropped(log string, n int) { m.droppedRows.WithLabelValues(log).Add(float64(n)) }
+
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
