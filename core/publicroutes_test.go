@@ -309,6 +309,8 @@ func TestPublicRoutes(t *testing.T) {
 			{"/public/orders/update", `{"resource_id":1,"update_body":{"secret":"x"}}`, 403, "column_not_allowed"},
 			{"/public/orders/insert", `{"insert_body":{"id":10,"item":"bread"},"columns":"id,item"}`, 200, `{"id":10,"item":"bread"}`},
 			{"/public/orders/insert", `{"insert_body":[{"id":11,"tenant":"5"},{"item":"nuts","id":12,"deleted":false}],"columns":"id","default_to_null":true}`, 200, `[{"id":11},{"id":12}]`},
+			{"/public/orders/insert", `{"insert_body":{"id":15,"customer_id":2}}`, 200, `{"id":15,"item":null,"qty":null,"customer_id":2,"customers":{"name":"Bob"}}`},
+			{"/public/orders/delete", `{"resource_id":15}`, 200, `[]`},
 			{"/public/orders/insert", `{"insert_body":[{"id":13},{"id":14,"tenant":6}]}`, 403, "row_not_allowed"},
 			{"/public/orders/insert", `{"insert_body":[{"id":13,"Tenant":6}]}`, 403, "row_not_allowed"},
 			{"/public/orders/insert", `{"insert_body":{"id":13,"tenant":5,"tenant":6}}`, 403, "row_not_allowed"},
@@ -358,6 +360,29 @@ func TestPublicRoutes(t *testing.T) {
 		}
 		if a := s.ask("POST", "/public/orders/fetch", `{"count":"exact","head":true}`); !strings.Contains(a.body, `"count":5}`) {
 			t.Errorf("the count: %s", a.body)
+		}
+		// What operators say of the client is none of the callers' business.
+		for _, c := range []struct {
+			method, path, body string
+			public             string
+			status             int
+			code               string
+		}{
+			{"PUT", "/admin/client-configs/shop", `{"read_only":true}`, "/public/stock/update", 403, "client_read_only"},
+			{"PUT", "/admin/client-configs/shop", `{"sql_enabled":false}`, "/public/report/query", 403, "sql_disabled"},
+			{"PUT", "/admin/clients/shop/freeze", `{"is_frozen":true}`, "/public/orders/fetch", 503, "route_unavailable"},
+			{"DELETE", "/admin/clients/shop", "", "/public/orders/fetch", 503, "route_unavailable"},
+		} {
+			if a := s.admin(c.method, c.path, c.body); a.status != 200 {
+				t.Fatalf("%s %s: %d %s", c.method, c.path, a.status, a.body)
+			}
+			a := s.ask("POST", c.public, `{"resource_id":1,"update_body":{"qty":1}}`)
+			if a.status != c.status || a.code() != c.code || strings.Contains(a.body, "shop") || strings.Contains(a.body, "operator") {
+				t.Errorf("%s %s: %d %s", c.path, c.public, a.status, a.body)
+			}
+		}
+		if a := s.admin("POST", "/admin/public-routes", `{"route_key":"late2","client_name":"shop","operation":"fetch"}`); a.status != 400 {
+			t.Errorf("a route to a client that was deleted: %d %s", a.status, a.body)
 		}
 	})
 }
