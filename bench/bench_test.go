@@ -19,7 +19,7 @@ import (
 
 func TestRequestsAreWhatTheySay(t *testing.T) {
 	for _, use := range cases {
-		raw, key := use.request("127.0.0.1:1")
+		raw, key := use.request(&server{address: "127.0.0.1:1"})
 		request, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(raw)))
 		if err != nil {
 			t.Fatal(use.Name, err)
@@ -37,7 +37,7 @@ func TestRequestsAreWhatTheySay(t *testing.T) {
 func TestDriveCountsAnswersAndVariesKeys(t *testing.T) {
 	var mu sync.Mutex
 	keys := map[string]bool{}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			t.Error(err)
@@ -47,9 +47,9 @@ func TestDriveCountsAnswersAndVariesKeys(t *testing.T) {
 		mu.Unlock()
 		io.WriteString(w, `{"data":[{"id":1}],"status":"success"}`)
 	}))
-	defer server.Close()
-	address := strings.TrimPrefix(server.URL, "http://")
-	workers, err := connect(rowByKey, address, 38, 1)
+	defer web.Close()
+	address := strings.TrimPrefix(web.URL, "http://")
+	workers, err := connect(rowByKey, &server{address: address}, 38, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,12 +74,12 @@ func TestConnectRefusesWrongAnswers(t *testing.T) {
 		`{"data":[{"id":1}],"status":"success"`:  "no JSON",
 		`{"data":[{},{}],"status":"success"}   `: "2 rows instead of 1",
 	} {
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, body) }))
-		_, err := connect(rowByKey, strings.TrimPrefix(server.URL, "http://"), 38, 1)
+		web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, body) }))
+		_, err := connect(rowByKey, &server{address: strings.TrimPrefix(web.URL, "http://")}, 38, 1)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", body, err)
 		}
-		server.Close()
+		web.Close()
 	}
 }
 

@@ -21,8 +21,8 @@ type benchCase struct {
 	Stream      bool
 	Connections []int
 	Goal        float64 // least ratio of throughputs at 32 connections, of a stream at any; 0: none
-	// Logged measures an Athena that records its operations beside one that does not, in
-	// the place of the floor.
+	// Logged measures an Athena that asks for API keys and records its operations beside one
+	// that does neither, in the place of the floor.
 	Logged bool
 }
 
@@ -48,7 +48,7 @@ var cases = []*benchCase{
 	},
 	rowByKey,
 	{
-		Name: "logged", Title: "one row by key, recorded", Method: "POST", Path: "/gateway/fetch", Body: rowByKey.Body,
+		Name: "logged", Title: "one row, API keys, log", Method: "POST", Path: "/gateway/fetch", Body: rowByKey.Body,
 		KeyFrom: 100000, KeyCount: 100000, Rows: 1, Connections: usual, Goal: 0.92, Logged: true,
 	},
 	{
@@ -110,12 +110,12 @@ func (c *benchCase) goal(connections int) float64 {
 	return 0
 }
 
-// request makes the bytes of a request to the server at address, and the part of them
+// request makes the bytes of a request to a server, and the part of them
 // that is the key: nil when the case has none.
-func (c *benchCase) request(address string) (request, key []byte) {
+func (c *benchCase) request(to *server) (request, key []byte) {
 	request = fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"+
-		"X-Athena-Client: bench\r\nX-Bench-Case: %s\r\nContent-Length: %d\r\n\r\n%s",
-		c.Method, c.Path, address, c.Name, len(c.Body), c.Body)
+		"X-Athena-Client: bench\r\nX-Bench-Case: %s\r\n%sContent-Length: %d\r\n\r\n%s",
+		c.Method, c.Path, to.address, c.Name, to.header, len(c.Body), c.Body)
 	if at := bytes.Index(request, []byte(keyMark)); at >= 0 {
 		key = request[at : at+len(keyMark)]
 		copy(key, fmt.Sprintf("%0*d", len(keyMark), c.KeyFrom))

@@ -35,22 +35,22 @@ type load struct {
 	P99       float64 `json:"p99_us"`
 }
 
-// connect opens connections to the server at address for use. The answers must have
+// connect opens connections to the server for use. The answers must have
 // about size bytes; each connection's first one is looked into here, before anything is
 // measured.
-func connect(use *benchCase, address string, size int64, connections int) ([]*worker, error) {
+func connect(use *benchCase, to *server, size int64, connections int) ([]*worker, error) {
 	var workers []*worker
 	for range connections {
-		conn, err := net.Dial("tcp", address)
+		conn, err := net.Dial("tcp", to.address)
 		if err != nil {
 			return nil, errors.Join(err, disconnect(workers))
 		}
 		w := &worker{conn: conn, use: use, size: size}
 		workers = append(workers, w)
-		w.request, w.key = use.request(address)
+		w.request, w.key = use.request(to)
 		w.reader = responseReader{conn: conn, buf: make([]byte, readBuffer)}
 		if err := w.first(); err != nil {
-			return nil, errors.Join(fmt.Errorf("%s on %s: %w", use.Name, address, err), disconnect(workers))
+			return nil, errors.Join(fmt.Errorf("%s on %s: %w", use.Name, to.address, err), disconnect(workers))
 		}
 	}
 	return workers, nil

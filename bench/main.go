@@ -165,7 +165,7 @@ func compareServers(ctx context.Context, o *options, chosen []*benchCase) (misse
 // generator measures how many requests the load generator can send when the answer costs
 // nothing.
 func (b *bench) generator() (float64, error) {
-	workers, err := connect(hello, b.floor.address, int64(len(helloBody)), 32)
+	workers, err := connect(hello, b.floor, int64(len(helloBody)), 32)
 	if err != nil {
 		return 0, err
 	}
@@ -220,10 +220,13 @@ func (b *bench) start(ctx context.Context, o *options, logged bool) (stop func()
 	undo = append(undo, b.athena.stop)
 	started = append(started, b.athena)
 	if logged {
-		if b.logged, err = startAthena(ctx, dir, "logged", b.db.uri, ledger{uri: b.db.ledgerURI, operations: true}); err != nil {
+		if b.logged, err = startAthena(ctx, dir, "logged", b.db.uri, ledger{uri: b.db.ledgerURI, control: true}); err != nil {
 			return stop, err
 		}
 		undo = append(undo, b.logged.stop)
+		if err := b.logged.createKey(ctx); err != nil {
+			return stop, err
+		}
 		started = append(started, b.logged)
 	}
 	for _, s := range started {

@@ -42,7 +42,7 @@ type bench struct {
 	db       *database
 	athena   *server
 	floor    *server
-	logged   *server // an Athena that records its operations; nil: no case asks for it
+	logged   *server // an Athena that asks for keys and records; nil: no case wants it
 	given    bool    // athena and floor were running already
 	rounds   int
 	duration time.Duration
@@ -109,7 +109,7 @@ func (b *bench) round(ctx context.Context, use *benchCase, s *server, size int64
 	if err := b.db.emptyInserted(ctx); err != nil {
 		return nil, err
 	}
-	workers, err := connect(use, s.address, size, connections)
+	workers, err := connect(use, s, size, connections)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -25,6 +27,7 @@ const poolSize = 16
 type server struct {
 	name    string
 	address string // host:port
+	header  string // of every request: an API key; with its line break
 	pid     int    // 0: somebody else started it
 	log     string // path
 	exited  chan struct{}
@@ -43,6 +46,7 @@ func start(ctx context.Context, name, address, dir, program string, args ...stri
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = append(os.Environ(), "ATHENA_KEY_12="+adminKey)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, output, output
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 15 * time.Second
@@ -97,7 +101,7 @@ var plainTransport = &http.Transport{DisableCompression: true}
 
 // answer asks for the case once, by its first key, and returns the body of the answer.
 func (s *server) answer(ctx context.Context, use *benchCase) (io.ReadCloser, error) {
-	raw, _ := use.request(s.address)
+	raw, _ := use.request(s)
 	request, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(raw)))
 	if err != nil {
 		return nil, err
@@ -139,10 +143,42 @@ func startFloor(ctx context.Context, dir, uri string) (*server, error) {
 	return start(ctx, "floor", address, dir, program, "-listen", address, "-uri", uri, "-pool", strconv.Itoa(poolSize))
 }
 
-// ledger is an Athena's own database, and whether its operations are recorded there.
+// ledger is an Athena's own database, and whether its operations are recorded there and API
+// keys asked for.
 type ledger struct {
-	uri        string
-	operations bool
+	uri     string
+	control bool
+}
+
+// adminKey opens the operators' routes of the servers.
+const adminKey = "the-admin-key-of-the-bench"
+
+// createKey makes an API key, which every request to the server carries from then on.
+func (s *server) createKey(ctx context.Context) error {
+	var last error
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		request, err := http.NewRequestWithContext(ctx, "POST", "http://"+s.address+"/admin/api-keys",
+			strings.NewReader(`{"name":"bench","client_name":"bench","rights":["gateway.fetch.execute"]}`))
+		if err != nil {
+			return err
+		}
+		request.Header.Set("X-Athena-Key", adminKey)
+		response, err := plainTransport.RoundTrip(request)
+		if err != nil {
+			last = err // it is being started
+			continue
+		}
+		var created struct {
+			Key string `json:"api_key"`
+		}
+		err = errors.Join(json.NewDecoder(response.Body).Decode(&created), response.Body.Close())
+		if err == nil && created.Key != "" {
+			s.header = "X-Athena-Key: " + created.Key + "\r\n"
+			return nil
+		}
+		last = fmt.Errorf("an API key is not made: status %d, %w", response.StatusCode, err)
+	}
+	return last
 }
 
 // startAthena builds bin/athena and its plugins as they are shipped, without the race
@@ -162,12 +198,12 @@ func startAthena(ctx context.Context, dir, name, uri string, l ledger) (*server,
 	}
 	_, port, _ := net.SplitHostPort(address)
 	config := filepath.Join(dir, name+".yaml")
-	text := fmt.Sprintf(`api: {host: 127.0.0.1, port: %s}
-plugins: {dir: %q, verify: dev}
-ledger: {uri: %q, operation_log: %t}
+	text := fmt.Sprintf(`api: {host: 127.0.0.1, port: %[1]s, enforce_api_keys: %[5]t}
+plugins: {dir: %[2]q, verify: dev}
+ledger: {uri: %[3]q, operation_log: %[5]t}
 clients:
-  bench: {backend: postgres, config: {uri: %q}}
-`, port, plugins, l.uri, l.operations, uri)
+  bench: {backend: postgres, config: {uri: %[4]q}}
+`, port, plugins, l.uri, uri, l.control)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

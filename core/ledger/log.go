@@ -119,11 +119,12 @@ func (g *Log[T]) run(ctx context.Context) {
 		case <-ticker.C:
 		case <-g.wake:
 		}
-		for batch := g.take(); len(batch) > 0; batch = g.take() {
+		for more := true; more; {
+			batch := g.take()
 			if !g.write(ctx, batch) {
 				return
 			}
-			g.written(batch)
+			more = g.written(batch)
 		}
 	}
 }
@@ -148,12 +149,13 @@ func (g *Log[T]) take() []T {
 	return batch
 }
 
-// written notes that the batch under way has ended, and keeps its memory for another.
-func (g *Log[T]) written(batch []T) {
+// written notes that the batch under way has ended, and keeps its memory for another. It
+// reports whether that is to be written at once: small batches cost more than they hold.
+func (g *Log[T]) written(batch []T) (more bool) {
 	clear(batch)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if cap(batch) <= 2*g.most {
+	if len(batch) > 0 && cap(batch) <= 2*g.most {
 		g.spare = batch[:0]
 	}
 	g.settled += int64(g.writing)
@@ -162,12 +164,16 @@ func (g *Log[T]) written(batch []T) {
 		close(g.flushed)
 		g.flushed = nil
 	}
+	return len(g.queue) >= g.most || g.flushed != nil
 }
 
 // write writes a batch, again and again while the ledger is unavailable. It reports false
 // when ctx ended first; then the batch is lost, and counted. A row that the ledger refuses
 // is dropped alone.
 func (g *Log[T]) write(ctx context.Context, batch []T) bool {
+	if len(batch) == 0 {
+		return true
+	}
 	id := uuid.NewString()
 	for pause := flushEvery; ; pause = min(2*pause, 2*time.Second) {
 		err := g.try(ctx, id, batch)
