@@ -176,10 +176,13 @@ func TestOperations(t *testing.T) {
 				"message": `client "broken" is not available`, "details": sqlite(host("client_unavailable")), "operation_time_ms": nil}},
 			{"unknown", "POST", "/gateway/fetch", `{"table_name":"crew"}`, []string{"X-Athena-Client", "nobody"}, row{"client_name": nil, "status_code": 400.0, "error": true,
 				"message": `there is no client "nobody"`, "details": details{"code": "unknown_client", "executed": "no", "client": "nobody", "table": "crew"}}},
+			{"keyed", "POST", "/gateway/fetch", `{"table_name":"crew"}`, []string{"Authorization", "Bearer ath_canarycanarycana.canarycanarycanarycanarycanarycanarycanaryc"}, row{"operation": "fetch", "status_code": 401.0, "error": true,
+				"message": "*", "details": host("invalid_api_key"), "operation_time_ms": nil}},
 			{"unnamed", "POST", "/gateway/fetch", `{"table_name":"crew"}`, []string{"X-Athena-Client", ""}, row{"client_name": nil, "status_code": 400.0, "error": true,
 				"message": "Missing required header", "details": details{"code": "missing_client_header", "executed": "no", "table": "crew"}}},
 		}
 		operations := map[string]string{"json": "fetch", "field": "fetch", "body": "insert", "encoding": "fetch", "site": "fetch", "target": "query", "broken": "fetch", "unknown": "fetch", "unnamed": "fetch"}
+		operations["keyed"] = "fetch"
 		total, bad := map[string]int{}, map[string]int{}
 		for _, c := range cases {
 			headers := append([]string{"X-Athena-Client", "shop", "X-Request-Id", c.name, "Traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}, c.headers...)
@@ -306,6 +309,16 @@ func TestOperations(t *testing.T) {
 			}
 		}
 		s.admin(t, "GET", "/admin/clients/nobody/statistics", 404)
+
+		// A frozen client's requests are its own.
+		if status, body := s.send(t, "PUT", "/admin/clients/shop/freeze", `{"is_frozen":true}`, "X-Athena-Key", adminKey); status != 200 {
+			t.Fatalf("%d %s", status, body)
+		}
+		s.send(t, "POST", "/gateway/fetch", `{"table_name":"crew"}`, "X-Athena-Client", "shop", "X-Request-Id", "frozen")
+		if got := s.logged(t, "frozen"); len(got) != 1 || got[0]["client_name"] != "shop" || got[0]["status_code"] != 503.0 || got[0]["operation_time_ms"] != nil ||
+			got[0]["details"].(map[string]any)["code"] != "client_frozen" {
+			t.Errorf("a request to a frozen client: %v", got)
+		}
 
 		// The refresh is in the audit log.
 		audit := s.admin(t, "GET", "/admin/audit?action=statistics.refresh", 200)
