@@ -4,15 +4,12 @@ package admin
 
 import (
 	"fmt"
-	"maps"
-	"math"
-	"net/url"
-	"strconv"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/athena-gateway/athena/core/auth"
 	"github.com/athena-gateway/athena/core/httpx"
+	"github.com/athena-gateway/athena/core/httpx/adminapi"
 	"github.com/athena-gateway/athena/core/ledger"
 	"github.com/athena-gateway/athena/core/oplog"
 	"github.com/athena-gateway/athena/core/pluginhost"
@@ -52,7 +49,7 @@ func New(o Options) *API {
 func (a *API) Routes() []httpx.Route {
 	route := func(method, path, operation, summary string, handle httpx.Handle) httpx.Route {
 		if method != "GET" {
-			handle = a.audited(handle)
+			handle = adminapi.Logged(a.log, handle)
 		}
 		return httpx.Route{Method: method, Path: path, Guard: httpx.Admin, Operation: operation, Summary: summary, Handle: handle}
 	}
@@ -110,17 +107,9 @@ func (a *API) Routes() []httpx.Route {
 	}
 }
 
-// unescaped is a path parameter as it was meant.
-func unescaped(param string) string {
-	if text, err := url.PathUnescape(param); err == nil {
-		return text
-	}
-	return param
-}
-
 // plugin returns the state of the plugin that the path names.
 func (a *API) plugin(r *httpx.Request) (*pluginhost.Status, error) {
-	name := unescaped(r.Param("name"))
+	name := adminapi.Param(r, "name")
 	all := a.host.Plugins()
 	names := make([]string, 0, len(all))
 	for i := range all {
@@ -135,50 +124,4 @@ func (a *API) plugin(r *httpx.Request) (*pluginhost.Status, error) {
 		e.Hint = fmt.Sprintf("did you mean %q?", near)
 	}
 	return nil, e
-}
-
-// success answers with the envelope of the status. The object data is in data, and its
-// members are at the top level too, where clients of the original server look for them.
-func success(status int, message string, data map[string]any) (*httpx.Response, error) {
-	envelope := maps.Clone(data)
-	envelope["status"], envelope["message"], envelope["data"] = "success", message, data
-	response, err := httpx.JSON(envelope)
-	if err == nil {
-		response.Status = status
-	}
-	return response, err
-}
-
-// The bounds of a page.
-const (
-	defaultLimit = 100
-	maxLimit     = 500
-)
-
-// page is the part of a list that is asked for.
-type page struct{ limit, offset int }
-
-// readPage reads the query parameters limit (1 to 500, default 100) and offset.
-func readPage(r *httpx.Request) (page, error) {
-	p := page{limit: defaultLimit}
-	wrong := map[string]string{}
-	number := func(name string, to *int, low, high int) {
-		if !r.HasQuery(name) {
-			return
-		}
-		n, err := strconv.Atoi(r.Query(name))
-		if err != nil || n < low || n > high {
-			wrong[name] = fmt.Sprintf("want a whole number from %d to %d", low, high)
-		}
-		*to = n
-	}
-	number("limit", &p.limit, 1, maxLimit)
-	number("offset", &p.offset, 0, math.MaxInt32)
-	return p, invalidFields("invalid_query", "the query parameters have mistakes", wrong)
-}
-
-// answer has the page's rows under name, and limit, offset and total, the number of rows of
-// the whole list.
-func (p page) answer(what, name string, rows any, total int64) (*httpx.Response, error) {
-	return success(200, count(int(total), what), map[string]any{name: rows, "limit": p.limit, "offset": p.offset, "total": total})
 }

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/athena-gateway/athena/core/httpx"
+	"github.com/athena-gateway/athena/core/httpx/adminapi"
 	"github.com/athena-gateway/athena/core/ledger"
-	"github.com/athena-gateway/athena/sdk"
 )
 
 // change is a handler that changes the control plane. It gives audit to ledger.Change, which
@@ -20,7 +20,7 @@ type change func(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error)
 // recorded gives a change its row of the audit log.
 func (a *API) recorded(what string, handle change) httpx.Handle {
 	return func(r *httpx.Request) (*httpx.Response, error) {
-		return handle(r, &ledger.Audit{Actor: actor(r), Action: what, TraceID: r.ID})
+		return handle(r, adminapi.Audit(r, what, ""))
 	}
 }
 
@@ -55,31 +55,10 @@ func (a *API) operated(what string, handle httpx.Handle) httpx.Handle {
 		response, err := handle(r)
 		if a.actions != nil {
 			target := clean(r.Path())
-			a.actions.Append(action{time.Now().UTC(), actor(r), what, target, r.ID, outcome(err)})
+			a.actions.Append(action{time.Now().UTC(), adminapi.Actor(r), what, target, r.ID, adminapi.Outcome(err)})
 		}
 		return response, err
 	}
-}
-
-// audited logs in one line who asked for a change and what became of it.
-func (a *API) audited(handle httpx.Handle) httpx.Handle {
-	return func(r *httpx.Request) (*httpx.Response, error) {
-		response, err := handle(r)
-		a.log.Info("an operator's request", "who", actor(r), "what", r.Method()+" "+r.Path(), "outcome", outcome(err), "trace_id", r.ID)
-		return response, err
-	}
-}
-
-// actor is who asks, for logs and the audit.
-func actor(r *httpx.Request) string { return r.Remote() + " with the admin key" }
-
-// outcome is what became of a request, in one line.
-func outcome(err error) string {
-	e := sdk.AsError(err)
-	if e == nil {
-		return "done"
-	}
-	return "failed: " + strings.ReplaceAll(e.Reason+": "+e.Message, "\n", " ")
 }
 
 // clean is a caller's word as a row can hold it.
@@ -100,7 +79,7 @@ type auditRow struct {
 
 // listAudit lists the changes that were made, the newest first.
 func (a *API) listAudit(r *httpx.Request) (*httpx.Response, error) {
-	p, err := readPage(r)
+	p, err := adminapi.ReadPage(r)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +114,7 @@ func (a *API) listAudit(r *httpx.Request) (*httpx.Response, error) {
 			return err
 		}
 		rows, err := c.QueryContext(ctx, fmt.Sprintf("SELECT created_at, actor, action, target, trace_id, before, after FROM admin_audit_log%s ORDER BY id DESC LIMIT $%d OFFSET $%d",
-			where, len(args)+1, len(args)+2), append(args, p.limit, p.offset)...)
+			where, len(args)+1, len(args)+2), append(args, p.Limit, p.Offset)...)
 		if err != nil {
 			return err
 		}
@@ -154,5 +133,5 @@ func (a *API) listAudit(r *httpx.Request) (*httpx.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.answer("change", "audit", list, total)
+	return p.Answer("change", "audit", list, total)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/athena-gateway/athena/core/httpx"
+	"github.com/athena-gateway/athena/core/httpx/adminapi"
 	"github.com/athena-gateway/athena/core/ledger"
 	"github.com/athena-gateway/athena/core/registry"
 )
@@ -18,15 +19,15 @@ const (
 )
 
 // client is the path's client.
-func client(r *httpx.Request) string { return unescaped(r.Param("client_name")) }
+func client(r *httpx.Request) string { return adminapi.Param(r, "client_name") }
 
 // listClients answers the catalog's rows, and beside them how this gateway serves each client.
 func (a *API) listClients(r *httpx.Request) (*httpx.Response, error) {
-	p, err := readPage(r)
+	p, err := adminapi.ReadPage(r)
 	if err != nil {
 		return nil, err
 	}
-	clients, total, err := a.registry.Records(r.Context(), r.Query("include_deleted") == "true", p.limit, p.offset)
+	clients, total, err := a.registry.Records(r.Context(), r.Query("include_deleted") == "true", p.Limit, p.Offset)
 	if err != nil {
 		return nil, err
 	}
@@ -36,8 +37,8 @@ func (a *API) listClients(r *httpx.Request) (*httpx.Response, error) {
 			runtime = append(runtime, served)
 		}
 	}
-	return success(200, count(total, "client"), map[string]any{"clients": clients, "runtime": runtime,
-		"limit": p.limit, "offset": p.offset, "total": total})
+	return adminapi.Success(200, count(total, "client"), map[string]any{"clients": clients, "runtime": runtime,
+		"limit": p.Limit, "offset": p.Offset, "total": total})
 }
 
 func (a *API) getClient(r *httpx.Request) (*httpx.Response, error) {
@@ -56,27 +57,27 @@ func (a *API) answerClient(status int, record *registry.Record, message string) 
 	} else if runtime != nil && runtime.State == registry.Active && !runtime.Available {
 		message += "; it is not available yet: " + runtime.Error
 	}
-	return success(status, message, map[string]any{"client": record, "runtime": runtime})
+	return adminapi.Success(status, message, map[string]any{"client": record, "runtime": runtime})
 }
 
 // clientEdit reads what a body says of a client. Members of earlier answers do no harm.
-func clientEdit(r *httpx.Request) (name field[string], edit registry.Edit, err error) {
-	var description, uri, variable, backend field[string]
-	var active field[bool]
-	var config, metadata field[json.RawMessage]
+func clientEdit(r *httpx.Request) (name adminapi.Field[string], edit registry.Edit, err error) {
+	var description, uri, variable, backend adminapi.Field[string]
+	var active adminapi.Field[bool]
+	var config, metadata adminapi.Field[json.RawMessage]
 	object := func(v json.RawMessage) bool {
 		v = bytes.TrimSpace(v)
 		return len(v) > 0 && v[0] == '{' && len(v) <= maxJSON
 	}
-	err = readClientBody(r.Body, members{
-		"client_name":    name.optional("want the client's name as text", nil),
-		"description":    description.nullable(fmt.Sprintf("want a text of at most %d characters, or null", maxDescription), prose),
-		"pg_uri":         uri.nullable("want a connection URI as text, such as postgres://user:password@host:5432/database, or null", textOf(0, maxURI)),
-		"pg_uri_env_var": variable.nullable("want the name of an environment variable, or null", textOf(0, 256)),
-		"backend":        backend.optional("want the name of a plugin, such as sqlite or postgres", textOf(1, 128)),
-		"config":         config.nullable("want an object of the backend's own keys, or null", object),
-		"is_active":      active.optional("want true or false", nil),
-		"metadata":       metadata.nullable("want an object, or null", object),
+	err = adminapi.ReadClientBody(r.Body, adminapi.Members{
+		"client_name":    name.Optional("want the client's name as text", nil),
+		"description":    description.Nullable(fmt.Sprintf("want a text of at most %d characters, or null", maxDescription), prose),
+		"pg_uri":         uri.Nullable("want a connection URI as text, such as postgres://user:password@host:5432/database, or null", adminapi.TextOf(0, maxURI)),
+		"pg_uri_env_var": variable.Nullable("want the name of an environment variable, or null", adminapi.TextOf(0, 256)),
+		"backend":        backend.Optional("want the name of a plugin, such as sqlite or postgres", adminapi.TextOf(1, 128)),
+		"config":         config.Nullable("want an object of the backend's own keys, or null", object),
+		"is_active":      active.Optional("want true or false", nil),
+		"metadata":       metadata.Nullable("want an object, or null", object),
 	})
 	return name, registry.Edit{
 		Description: edited(description), PGURI: edited(uri), PGURIEnvVar: edited(variable), Backend: edited(backend),
@@ -84,13 +85,13 @@ func clientEdit(r *httpx.Request) (name field[string], edit registry.Edit, err e
 	}, err
 }
 
-func edited[T any](f field[T]) registry.Field[T] {
-	return registry.Field[T]{Set: f.sent, Value: f.value}
+func edited[T any](f adminapi.Field[T]) registry.Field[T] {
+	return registry.Field[T]{Set: f.Sent, Value: f.Value}
 }
 
 // prose accepts texts of several lines.
 func prose(s string) bool {
-	return textOf(0, maxDescription)(lineBreaks.Replace(s))
+	return adminapi.TextOf(0, maxDescription)(lineBreaks.Replace(s))
 }
 
 func (a *API) createClient(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
@@ -98,10 +99,10 @@ func (a *API) createClient(r *httpx.Request, audit *ledger.Audit) (*httpx.Respon
 	if err != nil {
 		return nil, err
 	}
-	if name.value == nil {
-		return nil, invalidFields("invalid_body", "the request body has mistakes", map[string]string{"client_name": "want the client's name as text"})
+	if name.Value == nil {
+		return nil, adminapi.InvalidFields("invalid_body", "the request body has mistakes", map[string]string{"client_name": "want the client's name as text"})
 	}
-	record, err := a.registry.Create(r.Context(), audit, *name.value, edit)
+	record, err := a.registry.Create(r.Context(), audit, *name.Value, edit)
 	if err != nil {
 		return nil, err
 	}
@@ -113,8 +114,8 @@ func (a *API) updateClient(r *httpx.Request, audit *ledger.Audit) (*httpx.Respon
 	if err != nil {
 		return nil, err
 	}
-	if name.or(client(r)) != client(r) {
-		return nil, invalidFields("invalid_body", "the request body has mistakes",
+	if name.Or(client(r)) != client(r) {
+		return nil, adminapi.InvalidFields("invalid_body", "the request body has mistakes",
 			map[string]string{"client_name": "a client keeps its name: create another, and delete this one"})
 	}
 	record, err := a.registry.Update(r.Context(), audit, client(r), edit)
@@ -134,15 +135,15 @@ func (a *API) deleteClient(r *httpx.Request, audit *ledger.Audit) (*httpx.Respon
 
 // freezeClient reads {"is_frozen": true}.
 func (a *API) freezeClient(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
-	var frozen field[bool]
-	if err := readClientBody(r.Body, members{"is_frozen": frozen.required("want true or false", nil)}); err != nil {
+	var frozen adminapi.Field[bool]
+	if err := adminapi.ReadClientBody(r.Body, adminapi.Members{"is_frozen": frozen.Required("want true or false", nil)}); err != nil {
 		return nil, err
 	}
 	did := "frozen"
-	if !*frozen.value {
+	if !*frozen.Value {
 		did = "thawed"
 	}
-	record, err := a.registry.SetFrozen(r.Context(), audit, client(r), *frozen.value)
+	record, err := a.registry.SetFrozen(r.Context(), audit, client(r), *frozen.Value)
 	if err != nil {
 		return nil, err
 	}
@@ -157,5 +158,5 @@ func (a *API) clientNames(*httpx.Request) (*httpx.Response, error) {
 			names = append(names, c.Name)
 		}
 	}
-	return success(200, count(len(names), "client"), map[string]any{"clients": names})
+	return adminapi.Success(200, count(len(names), "client"), map[string]any{"clients": names})
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/athena-gateway/athena/core/httpx"
+	"github.com/athena-gateway/athena/core/httpx/adminapi"
 	"github.com/athena-gateway/athena/core/ledger"
 	"github.com/athena-gateway/athena/core/registry"
 	"github.com/athena-gateway/athena/sdk"
@@ -25,11 +26,11 @@ func (a *API) clientConfig(record *registry.ConfigRecord) clientConfig {
 }
 
 func (a *API) listConfigs(r *httpx.Request) (*httpx.Response, error) {
-	p, err := readPage(r)
+	p, err := adminapi.ReadPage(r)
 	if err != nil {
 		return nil, err
 	}
-	records, total, err := a.registry.Configs(r.Context(), p.limit, p.offset)
+	records, total, err := a.registry.Configs(r.Context(), p.Limit, p.Offset)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +38,7 @@ func (a *API) listConfigs(r *httpx.Request) (*httpx.Response, error) {
 	for i, record := range records {
 		configs[i] = a.clientConfig(record)
 	}
-	return p.answer("client config", "client_configs", configs, int64(total))
+	return p.Answer("client config", "client_configs", configs, int64(total))
 }
 
 func (a *API) getConfig(r *httpx.Request) (*httpx.Response, error) {
@@ -53,7 +54,7 @@ func (a *API) answerConfig(record *registry.ConfigRecord, message string) (*http
 	if runtime := a.registry.Runtime(record.ClientName); runtime != nil && runtime.Pending != "" {
 		message += "; the client serves as before, as they cannot be used yet: " + runtime.Pending
 	}
-	return success(200, message, map[string]any{"client_config": a.clientConfig(record)})
+	return adminapi.Success(200, message, map[string]any{"client_config": a.clientConfig(record)})
 }
 
 // setConfig reads an object of settings, or one with such an object in its member config.
@@ -65,11 +66,11 @@ func (a *API) setConfig(r *httpx.Request, audit *ledger.Audit) (*httpx.Response,
 	if inner, ok := body["config"]; ok {
 		delete(body, "client_name") // as answers have it
 		if len(body) > 1 {
-			return nil, invalidFields("invalid_body", "the request body has mistakes", map[string]string{"config": "send the settings either in config or beside each other, not both"})
+			return nil, adminapi.InvalidFields("invalid_body", "the request body has mistakes", map[string]string{"config": "send the settings either in config or beside each other, not both"})
 		}
 		body = nil
 		if err := json.Unmarshal(inner, &body); err != nil || body == nil {
-			return nil, invalidFields("invalid_body", "the request body has mistakes", map[string]string{"config": "want an object of settings"})
+			return nil, adminapi.InvalidFields("invalid_body", "the request body has mistakes", map[string]string{"config": "want an object of settings"})
 		}
 	}
 	record, err := a.registry.SetConfig(r.Context(), audit, client(r), body)
@@ -90,16 +91,16 @@ func (a *API) deleteConfig(r *httpx.Request, audit *ledger.Audit) (*httpx.Respon
 	if !existed {
 		message = fmt.Sprintf("client %s had no settings of its own", name)
 	}
-	return success(200, message, map[string]any{"client_name": name, "deleted": existed})
+	return adminapi.Success(200, message, map[string]any{"client_name": name, "deleted": existed})
 }
 
 func (a *API) seedConfigs(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
-	if err := readClientBody(r.Body, nil); err != nil {
+	if err := adminapi.ReadClientBody(r.Body, nil); err != nil {
 		return nil, err
 	}
 	seeded, err := a.registry.SeedConfigs(r.Context(), audit)
 	if err != nil {
 		return nil, err
 	}
-	return success(200, count(len(seeded), "client")+" of the configuration file got settings", map[string]any{"seeded": seeded, "count": len(seeded)})
+	return adminapi.Success(200, count(len(seeded), "client")+" of the configuration file got settings", map[string]any{"seeded": seeded, "count": len(seeded)})
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/athena-gateway/athena/core/auth"
 	"github.com/athena-gateway/athena/core/httpx"
+	"github.com/athena-gateway/athena/core/httpx/adminapi"
 	"github.com/athena-gateway/athena/core/ledger"
 )
 
@@ -28,28 +29,28 @@ func isClient(name string) bool { return clientName.MatchString(name) }
 
 // keyBody is what a request says of a key.
 type keyBody struct {
-	name, description, client field[string]
-	expires                   field[time.Time]
-	active                    field[bool]
-	rights                    field[[]string]
+	name, description, client adminapi.Field[string]
+	expires                   adminapi.Field[time.Time]
+	active                    adminapi.Field[bool]
+	rights                    adminapi.Field[[]string]
 }
 
 // read reads the body. A key that limits who may use it by addresses or a number of requests,
 // as the original server knows them, is refused: one without these limits is another key.
 func (b *keyBody) read(r *httpx.Request, create bool) error {
-	name := b.name.optional(wantName, textOf(1, 100))
+	name := b.name.Optional(wantName, adminapi.TextOf(1, 100))
 	if create {
-		name = b.name.required(wantName, textOf(1, 100))
+		name = b.name.Required(wantName, adminapi.TextOf(1, 100))
 	}
-	known := members{
+	known := adminapi.Members{
 		"name":        name,
-		"description": b.description.nullable(wantDescription, textOf(0, 1000)),
-		"client_name": b.client.nullable(wantClient, isClient),
-		"expires_at":  b.expires.nullable(wantExpiry, func(t time.Time) bool { return t.After(time.Now()) && t.Year() <= 9999 }),
-		"is_active":   b.active.optional(wantSwitch, nil),
-		"rights": b.rights.optional(wantRights, func(names []string) bool {
+		"description": b.description.Nullable(wantDescription, adminapi.TextOf(0, 1000)),
+		"client_name": b.client.Nullable(wantClient, isClient),
+		"expires_at":  b.expires.Nullable(wantExpiry, func(t time.Time) bool { return t.After(time.Now()) && t.Year() <= 9999 }),
+		"is_active":   b.active.Optional(wantSwitch, nil),
+		"rights": b.rights.Optional(wantRights, func(names []string) bool {
 			for _, name := range names {
-				if !textOf(1, 100)(name) {
+				if !adminapi.TextOf(1, 100)(name) {
 					return false
 				}
 			}
@@ -59,7 +60,7 @@ func (b *keyBody) read(r *httpx.Request, create bool) error {
 	for _, name := range []string{"virgin_mode", "virgin_until_n_requests", "max_whitelist_ips", "ip_whitelist", "ip_blacklist"} {
 		known[name] = notSupported
 	}
-	return readClientBody(r.Body, known)
+	return adminapi.ReadClientBody(r.Body, known)
 }
 
 // notSupported refuses a member that asks for something which is not there.
@@ -72,15 +73,15 @@ func notSupported(raw json.RawMessage) error {
 }
 
 func (a *API) listKeys(r *httpx.Request) (*httpx.Response, error) {
-	p, err := readPage(r)
+	p, err := adminapi.ReadPage(r)
 	if err != nil {
 		return nil, err
 	}
-	list, total, err := a.keys.Keys(r.Context(), p.limit, p.offset)
+	list, total, err := a.keys.Keys(r.Context(), p.Limit, p.Offset)
 	if err != nil {
 		return nil, err
 	}
-	return p.answer("API key", "api_keys", list, total)
+	return p.Answer("API key", "api_keys", list, total)
 }
 
 func (a *API) getKey(r *httpx.Request) (*httpx.Response, error) {
@@ -88,7 +89,7 @@ func (a *API) getKey(r *httpx.Request) (*httpx.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return success(200, fmt.Sprintf("API key %s", record.Name), map[string]any{"record": record})
+	return adminapi.Success(200, fmt.Sprintf("API key %s", record.Name), map[string]any{"record": record})
 }
 
 func (a *API) createKey(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
@@ -96,12 +97,12 @@ func (a *API) createKey(r *httpx.Request, audit *ledger.Audit) (*httpx.Response,
 	if err := b.read(r, true); err != nil {
 		return nil, err
 	}
-	text, record, err := a.keys.CreateKey(r.Context(), audit, auth.Spec{Name: b.name.or(""), Description: b.description.value, Client: b.client.value,
-		Expires: b.expires.value, Active: b.active.or(true), Rights: b.rights.or(nil)})
+	text, record, err := a.keys.CreateKey(r.Context(), audit, auth.Spec{Name: b.name.Or(""), Description: b.description.Value, Client: b.client.Value,
+		Expires: b.expires.Value, Active: b.active.Or(true), Rights: b.rights.Or(nil)})
 	if err != nil {
 		return nil, err
 	}
-	return success(201, "API key created; it cannot be shown again", map[string]any{"api_key": text, "record": record})
+	return adminapi.Success(201, "API key created; it cannot be shown again", map[string]any{"api_key": text, "record": record})
 }
 
 func (a *API) updateKey(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
@@ -110,32 +111,32 @@ func (a *API) updateKey(r *httpx.Request, audit *ledger.Audit) (*httpx.Response,
 		return nil, err
 	}
 	record, err := a.keys.UpdateKey(r.Context(), audit, r.Param("id"), func(s *auth.Spec) {
-		s.Name, s.Active, s.Rights = b.name.or(s.Name), b.active.or(s.Active), b.rights.or(s.Rights)
-		if b.description.sent {
-			s.Description = b.description.value
+		s.Name, s.Active, s.Rights = b.name.Or(s.Name), b.active.Or(s.Active), b.rights.Or(s.Rights)
+		if b.description.Sent {
+			s.Description = b.description.Value
 		}
-		if b.client.sent {
-			s.Client = b.client.value
+		if b.client.Sent {
+			s.Client = b.client.Value
 		}
-		if b.expires.sent {
-			s.Expires = b.expires.value
+		if b.expires.Sent {
+			s.Expires = b.expires.Value
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
-	return success(200, "API key changed", map[string]any{"record": record})
+	return adminapi.Success(200, "API key changed", map[string]any{"record": record})
 }
 
 func (a *API) deleteKey(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
-	if err := noBody(r); err != nil {
+	if err := adminapi.NoBody(r); err != nil {
 		return nil, err
 	}
 	id := r.Param("id")
 	if err := a.keys.DeleteKey(r.Context(), audit, id); err != nil {
 		return nil, err
 	}
-	return success(200, "API key revoked", map[string]any{"id": id})
+	return adminapi.Success(200, "API key revoked", map[string]any{"id": id})
 }
 
 func (a *API) getKeyConfig(r *httpx.Request) (*httpx.Response, error) {
@@ -155,14 +156,14 @@ func (a *API) keyConfig(s auth.Settings, done string) (*httpx.Response, error) {
 	case s.Global.Enforce:
 		message = "API keys are asked for"
 	}
-	return success(200, done+message, map[string]any{"global": s.Global, "clients": s.Clients, "forced": a.keys.Forced()})
+	return adminapi.Success(200, done+message, map[string]any{"global": s.Global, "clients": s.Clients, "forced": a.keys.Forced()})
 }
 
 // readSwitch reads {"enforce_api_keys": true}.
 func readSwitch(r *httpx.Request) (on bool, err error) {
-	var enforce field[bool]
-	err = readClientBody(r.Body, members{"enforce_api_keys": enforce.required(wantSwitch, nil)})
-	return enforce.or(false), err
+	var enforce adminapi.Field[bool]
+	err = adminapi.ReadClientBody(r.Body, adminapi.Members{"enforce_api_keys": enforce.Required(wantSwitch, nil)})
+	return enforce.Or(false), err
 }
 
 func (a *API) setKeyConfig(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
@@ -178,7 +179,7 @@ func (a *API) setKeyConfig(r *httpx.Request, audit *ledger.Audit) (*httpx.Respon
 }
 
 func (a *API) listKeyClients(r *httpx.Request) (*httpx.Response, error) {
-	p, err := readPage(r)
+	p, err := adminapi.ReadPage(r)
 	if err != nil {
 		return nil, err
 	}
@@ -187,8 +188,8 @@ func (a *API) listKeyClients(r *httpx.Request) (*httpx.Response, error) {
 		return nil, err
 	}
 	all := settings.Clients
-	from := min(p.offset, len(all))
-	return p.answer("client setting", "clients", all[from:min(from+p.limit, len(all))], int64(len(all)))
+	from := min(p.Offset, len(all))
+	return p.Answer("client setting", "clients", all[from:min(from+p.Limit, len(all))], int64(len(all)))
 }
 
 func (a *API) setKeyClient(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
@@ -208,7 +209,7 @@ func (a *API) setKeyClient(r *httpx.Request, audit *ledger.Audit) (*httpx.Respon
 	if own.Enforce {
 		message = fmt.Sprintf("client %s asks for an API key", client)
 	}
-	return success(200, message, map[string]any{"client": own})
+	return adminapi.Success(200, message, map[string]any{"client": own})
 }
 
 func (a *API) deleteKeyClient(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
@@ -216,20 +217,20 @@ func (a *API) deleteKeyClient(r *httpx.Request, audit *ledger.Audit) (*httpx.Res
 	if err != nil {
 		return nil, err
 	}
-	if err := noBody(r); err != nil {
+	if err := adminapi.NoBody(r); err != nil {
 		return nil, err
 	}
 	if err := a.keys.UnenforceClient(r.Context(), audit, client); err != nil {
 		return nil, err
 	}
-	return success(200, fmt.Sprintf("the global setting decides about client %s", client), map[string]any{"client_name": client})
+	return adminapi.Success(200, fmt.Sprintf("the global setting decides about client %s", client), map[string]any{"client_name": client})
 }
 
 // clientParam is the client that the path names.
 func clientParam(r *httpx.Request) (string, error) {
-	name := unescaped(r.Param("client_name"))
+	name := adminapi.Param(r, "client_name")
 	if !isClient(name) {
-		return "", invalidFields("invalid_path", "the path has mistakes", map[string]string{"client_name": "want a client's name"})
+		return "", adminapi.InvalidFields("invalid_path", "the path has mistakes", map[string]string{"client_name": "want a client's name"})
 	}
 	return name, nil
 }

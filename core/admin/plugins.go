@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/athena-gateway/athena/core/httpx"
+	"github.com/athena-gateway/athena/core/httpx/adminapi"
 	"github.com/athena-gateway/athena/core/pluginhost"
 	"github.com/athena-gateway/athena/sdk"
 	"github.com/athena-gateway/athena/sdk/sqlbuild"
@@ -46,7 +47,7 @@ func answer(s *pluginhost.Status, message string) (*httpx.Response, error) {
 
 // reloadPlugins looks at the directory and tells what differs from what was known, or runs.
 func (a *API) reloadPlugins(r *httpx.Request) (*httpx.Response, error) {
-	if err := noBody(r); err != nil {
+	if err := adminapi.NoBody(r); err != nil {
 		return nil, err
 	}
 	type reload struct {
@@ -93,7 +94,7 @@ func (a *API) restartPlugin(r *httpx.Request) (*httpx.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := noBody(r); err != nil {
+	if err := adminapi.NoBody(r); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), restartTimeout)
@@ -127,7 +128,7 @@ func (a *API) releasePlugin(r *httpx.Request) (*httpx.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := noBody(r); err != nil {
+	if err := adminapi.NoBody(r); err != nil {
 		return nil, err
 	}
 	before := s.State
@@ -170,7 +171,7 @@ func (a *API) setLogLevel(r *httpx.Request) (*httpx.Response, error) {
 		return nil, err
 	}
 	var level string
-	if err := readBody(r.Body, map[string]func(json.RawMessage) error{"level": func(v json.RawMessage) error {
+	if err := adminapi.ReadBody(r.Body, map[string]func(json.RawMessage) error{"level": func(v json.RawMessage) error {
 		levels := []string{"trace", "debug", "info", "warn", "error"}
 		if json.Unmarshal(v, &level) == nil && slices.Contains(levels, level) {
 			return nil

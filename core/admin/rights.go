@@ -3,6 +3,7 @@ package admin
 import (
 	"github.com/athena-gateway/athena/core/auth"
 	"github.com/athena-gateway/athena/core/httpx"
+	"github.com/athena-gateway/athena/core/httpx/adminapi"
 	"github.com/athena-gateway/athena/core/ledger"
 )
 
@@ -18,65 +19,65 @@ func isRight(name string) bool {
 }
 
 func (a *API) listRights(r *httpx.Request) (*httpx.Response, error) {
-	p, err := readPage(r)
+	p, err := adminapi.ReadPage(r)
 	if err != nil {
 		return nil, err
 	}
-	list, total, err := a.keys.RightRecords(r.Context(), p.limit, p.offset)
+	list, total, err := a.keys.RightRecords(r.Context(), p.Limit, p.Offset)
 	if err != nil {
 		return nil, err
 	}
-	return p.answer("right", "rights", list, total)
+	return p.Answer("right", "rights", list, total)
 }
 
 func (a *API) createRight(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
-	var name, description field[string]
-	if err := readClientBody(r.Body, members{
-		"name":        name.required(wantRight, isRight),
-		"description": description.nullable(wantDescription, textOf(0, 1000)),
+	var name, description adminapi.Field[string]
+	if err := adminapi.ReadClientBody(r.Body, adminapi.Members{
+		"name":        name.Required(wantRight, isRight),
+		"description": description.Nullable(wantDescription, adminapi.TextOf(0, 1000)),
 	}); err != nil {
 		return nil, err
 	}
-	right, err := a.keys.CreateRight(r.Context(), audit, name.or(""), description.value)
+	right, err := a.keys.CreateRight(r.Context(), audit, name.Or(""), description.Value)
 	if err != nil {
 		return nil, err
 	}
-	return success(201, "right created", map[string]any{"right": right})
+	return adminapi.Success(201, "right created", map[string]any{"right": right})
 }
 
 func (a *API) updateRight(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
-	var name, description field[string]
-	if err := readClientBody(r.Body, members{
-		"name":        name.optional(wantRight, isRight),
-		"description": description.nullable(wantDescription, textOf(0, 1000)),
+	var name, description adminapi.Field[string]
+	if err := adminapi.ReadClientBody(r.Body, adminapi.Members{
+		"name":        name.Optional(wantRight, isRight),
+		"description": description.Nullable(wantDescription, adminapi.TextOf(0, 1000)),
 	}); err != nil {
 		return nil, err
 	}
 	right, err := a.keys.UpdateRight(r.Context(), audit, r.Param("id"), func(right *auth.RightRecord) {
-		right.Name = name.or(right.Name)
-		if description.sent {
-			right.Description = description.value
+		right.Name = name.Or(right.Name)
+		if description.Sent {
+			right.Description = description.Value
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
-	return success(200, "right changed", map[string]any{"right": right})
+	return adminapi.Success(200, "right changed", map[string]any{"right": right})
 }
 
 func (a *API) deleteRight(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
-	if err := noBody(r); err != nil {
+	if err := adminapi.NoBody(r); err != nil {
 		return nil, err
 	}
 	id := r.Param("id")
 	if err := a.keys.DeleteRight(r.Context(), audit, id); err != nil {
 		return nil, err
 	}
-	return success(200, "right deleted", map[string]any{"id": id})
+	return adminapi.Success(200, "right deleted", map[string]any{"id": id})
 }
 
 // rightsCatalog lists the rights that the gateway itself asks for.
 func (a *API) rightsCatalog(*httpx.Request) (*httpx.Response, error) {
 	list := auth.Catalogue()
-	return success(200, count(len(list), "right"), map[string]any{"rights": list})
+	return adminapi.Success(200, count(len(list), "right"), map[string]any{"rights": list})
 }

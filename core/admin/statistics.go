@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/athena-gateway/athena/core/httpx"
+	"github.com/athena-gateway/athena/core/httpx/adminapi"
 	"github.com/athena-gateway/athena/core/ledger"
 	"github.com/athena-gateway/athena/core/oplog"
 	"github.com/athena-gateway/athena/sdk"
@@ -18,7 +19,7 @@ func (a *API) listStatistics(r *httpx.Request) (*httpx.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return success(http.StatusOK, "statistics of "+count(len(list), "client"), map[string]any{"statistics": list})
+	return adminapi.Success(http.StatusOK, "statistics of "+count(len(list), "client"), map[string]any{"statistics": list})
 }
 
 // refreshStatistics counts the whole log anew.
@@ -31,11 +32,11 @@ func (a *API) refreshStatistics(r *httpx.Request) (*httpx.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return success(http.StatusOK, "statistics of "+count(len(list), "client")+" have been counted anew", map[string]any{"statistics": list})
+	return adminapi.Success(http.StatusOK, "statistics of "+count(len(list), "client")+" have been counted anew", map[string]any{"statistics": list})
 }
 
 func (a *API) clientStatistics(r *httpx.Request) (*httpx.Response, error) {
-	name := unescaped(r.Param("client_name"))
+	name := adminapi.Param(r, "client_name")
 	a.operations.Flush(r.Context())
 	s, tables, err := a.operations.Client(r.Context(), name)
 	if err != nil {
@@ -44,18 +45,18 @@ func (a *API) clientStatistics(r *httpx.Request) (*httpx.Response, error) {
 	if s == nil {
 		return nil, sdk.E(sdk.NotFound, "unknown_client", fmt.Sprintf("there is no client %q", name)).WithHint("GET /admin/clients lists them")
 	}
-	return success(http.StatusOK, "statistics of client "+name, map[string]any{"statistics": s, "tables": tables})
+	return adminapi.Success(http.StatusOK, "statistics of client "+name, map[string]any{"statistics": s, "tables": tables})
 }
 
 // drilldown lists the operations of one kind on one table of a client. The table "" stands
 // for operations without one.
 func (a *API) drilldown(r *httpx.Request) (*httpx.Response, error) {
-	p, err := readPage(r)
+	p, err := adminapi.ReadPage(r)
 	if err != nil {
 		return nil, err
 	}
-	name, wrong := unescaped(r.Param("client_name")), map[string]string{}
-	q := &oplog.Query{Client: &name, Table: given(r, "table_name"), Operation: given(r, "operation"), Errors: readErrors(r, wrong), Limit: p.limit, Offset: p.offset}
+	name, wrong := adminapi.Param(r, "client_name"), map[string]string{}
+	q := &oplog.Query{Client: &name, Table: given(r, "table_name"), Operation: given(r, "operation"), Errors: readErrors(r, wrong), Limit: p.Limit, Offset: p.Offset}
 	for name, value := range map[string]*string{"table_name": q.Table, "operation": q.Operation} {
 		if value == nil {
 			wrong[name] = "want it, as GET /admin/clients/{client_name}/statistics lists it"
@@ -72,20 +73,20 @@ func (a *API) drilldown(r *httpx.Request) (*httpx.Response, error) {
 	if status == "" {
 		status = "all"
 	}
-	return success(http.StatusOK, count(int(total), "operation"), map[string]any{"client_name": name, "table_name": *q.Table, "operation": *q.Operation,
-		"status": status, "limit": p.limit, "offset": p.offset, "total": total, "rows": rows})
+	return adminapi.Success(http.StatusOK, count(int(total), "operation"), map[string]any{"client_name": name, "table_name": *q.Table, "operation": *q.Operation,
+		"status": status, "limit": p.Limit, "offset": p.Offset, "total": total, "rows": rows})
 }
 
 // listOperations lists the operation log, the newest first.
 func (a *API) listOperations(r *httpx.Request) (*httpx.Response, error) {
-	p, err := readPage(r)
+	p, err := adminapi.ReadPage(r)
 	if err != nil {
 		return nil, err
 	}
 	wrong := map[string]string{}
 	q := &oplog.Query{Client: given(r, "client_name"), Table: given(r, "table_name"), Operation: given(r, "operation"),
 		Door: r.Query("door"), RequestID: r.Query("request_id"), KeyID: r.Query("api_key_id"), UserID: r.Query("user_id"), OrganizationID: r.Query("organization_id"),
-		Errors: readErrors(r, wrong), Since: readTime(r, "since", wrong), Until: readTime(r, "until", wrong), Limit: p.limit, Offset: p.offset}
+		Errors: readErrors(r, wrong), Since: readTime(r, "since", wrong), Until: readTime(r, "until", wrong), Limit: p.Limit, Offset: p.Offset}
 	if text := r.Query("status_code"); text != "" {
 		if q.Status, err = strconv.Atoi(text); err != nil || q.Status < 100 || q.Status > 599 {
 			wrong["status_code"] = "want a whole number from 100 to 599"
@@ -98,7 +99,7 @@ func (a *API) listOperations(r *httpx.Request) (*httpx.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.answer("operation", "operations", rows, total)
+	return p.Answer("operation", "operations", rows, total)
 }
 
 func (a *API) rows(r *httpx.Request, q *oplog.Query) ([]oplog.Row, int64, error) {
@@ -141,5 +142,5 @@ func readTime(r *httpx.Request, name string, wrong map[string]string) (t time.Ti
 }
 
 func invalidQuery(wrong map[string]string) error {
-	return invalidFields("invalid_query", "the query parameters have mistakes", wrong)
+	return adminapi.InvalidFields("invalid_query", "the query parameters have mistakes", wrong)
 }

@@ -75,19 +75,26 @@ func Param(r *httpx.Request, name string) string {
 
 // Audit is the line of the audit log for a request of an operator.
 func Audit(r *httpx.Request, action, target string) *ledger.Audit {
-	return &ledger.Audit{Actor: r.Remote() + " with the admin key", Action: action, Target: target, TraceID: r.ID}
+	return &ledger.Audit{Actor: Actor(r), Action: action, Target: target, TraceID: r.ID}
 }
 
 // Logged logs in one line who asked for a change and what became of it.
 func Logged(log hclog.Logger, handle httpx.Handle) httpx.Handle {
 	return func(r *httpx.Request) (*httpx.Response, error) {
 		response, err := handle(r)
-		outcome := "done"
-		if e := sdk.AsError(err); e != nil {
-			outcome = "failed: " + strings.ReplaceAll(e.Reason+": "+e.Message, "\n", " ")
-		}
-		log.Info("an operator's request", "who", r.Remote()+" with the admin key", "what", r.Method()+" "+r.Path(),
-			"outcome", outcome, "trace_id", r.ID)
+		log.Info("an operator's request", "who", Actor(r), "what", r.Method()+" "+r.Path(), "outcome", Outcome(err), "trace_id", r.ID)
 		return response, err
 	}
+}
+
+// Actor is who asks, for logs and the audit.
+func Actor(r *httpx.Request) string { return r.Remote() + " with the admin key" }
+
+// Outcome is what became of a request, in one line.
+func Outcome(err error) string {
+	e := sdk.AsError(err)
+	if e == nil {
+		return "done"
+	}
+	return "failed: " + strings.ReplaceAll(e.Reason+": "+e.Message, "\n", " ")
 }
