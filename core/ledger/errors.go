@@ -3,8 +3,12 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
+	"io"
+	"net"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -30,6 +34,8 @@ func Classify(err error) *sdk.Error {
 		e := unavailable(err.Error())
 		e.Executed, e.Hint = sdk.ExecutedUnknown, "look whether the change has been made before you repeat it"
 		return e
+	case isConnection(err):
+		return unavailable(err.Error())
 	case errors.Is(err, sql.ErrNoRows):
 		return sdk.E(sdk.NotFound, "not_found", "there is no such row")
 	case errors.Is(err, context.Canceled):
@@ -38,26 +44,48 @@ func Classify(err error) *sdk.Error {
 		return classifyPostgres(pg)
 	case errors.As(err, &lite):
 		return classifySQLite(lite)
-	case errors.Is(err, sql.ErrConnDone), errors.Is(err, context.DeadlineExceeded), pgconn.Timeout(err), isConnection(err):
+	case errors.Is(err, context.DeadlineExceeded), pgconn.Timeout(err):
 		return unavailable(err.Error())
+	case strings.Contains(err.Error(), "encode"): // pgx has no type for values that do not fit their column
+		return refused(valueRefused, err)
 	}
-	return &sdk.Error{Kind: sdk.Internal, Reason: "ledger_failed", Executed: sdk.ExecutedNo, Log: err.Error()}
+	return refused("ledger_failed", err)
 }
 
-// isConnection tells errors of connecting and of broken connections from those of our own
-// making, such as a value that does not fit its column.
+// valueRefused is the reason of an error about a row, which another row need not meet.
+const valueRefused = "ledger_value"
+
+func refused(reason string, err error) *sdk.Error {
+	return &sdk.Error{Kind: sdk.Internal, Reason: reason, Executed: sdk.ExecutedNo, Log: err.Error()}
+}
+
+// aboutRow reports whether an error is about one of the rows, not about the ledger.
+func aboutRow(e *sdk.Error) bool { return e.Reason == valueRefused || e.Kind == sdk.Conflict }
+
+// isConnection tells errors of connecting, logging in and of broken connections from those
+// of statements.
 func isConnection(err error) bool {
 	var connect *pgconn.ConnectError
-	if errors.As(err, &connect) {
+	var network net.Error
+	var errno syscall.Errno
+	var statement *pgconn.PgError
+	switch {
+	case errors.As(err, &connect), errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone),
+		errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.As(err, &errno):
 		return true
+	case errors.As(err, &statement):
+		return strings.HasPrefix(statement.Code, "08") || strings.HasPrefix(statement.Code, "57P")
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return false
 	}
-	text := err.Error()
-	for _, known := range []string{"conn closed", "connection reset", "broken pipe", "unexpected EOF", "closed pool", "bad connection", "connection refused", "use of closed network connection"} {
-		if strings.Contains(text, known) {
-			return true
-		}
-	}
-	return false
+	return errors.As(err, &network) || strings.Contains(err.Error(), "conn closed") || strings.Contains(err.Error(), "closed pool")
+}
+
+// refusesLogin reports whether PostgreSQL answers but does not let us in: at the start that
+// is a mistake of the configuration.
+func refusesLogin(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (strings.HasPrefix(pg.Code, "28") || pg.Code == "3D000")
 }
 
 func classifyPostgres(pg *pgconn.PgError) *sdk.Error {
@@ -66,8 +94,10 @@ func classifyPostgres(pg *pgconn.PgError) *sdk.Error {
 		return alreadyExists(pg.ConstraintName)
 	case class == "08", class == "53", class == "57", class == "58", pg.Code == "25006", pg.Code == "40001", pg.Code == "40P01", pg.Code == "55P03":
 		return unavailable(pg.Error())
+	case class == "22", class == "23":
+		return refused(valueRefused, pg)
 	}
-	return &sdk.Error{Kind: sdk.Internal, Reason: "ledger_failed", Executed: sdk.ExecutedNo, Log: pg.Error()}
+	return refused("ledger_failed", pg)
 }
 
 func classifySQLite(e *sqlite.Error) *sdk.Error {
@@ -79,8 +109,10 @@ func classifySQLite(e *sqlite.Error) *sdk.Error {
 	case code&0xff == sqlite3.SQLITE_BUSY, code&0xff == sqlite3.SQLITE_LOCKED, code&0xff == sqlite3.SQLITE_IOERR, code&0xff == sqlite3.SQLITE_FULL,
 		code&0xff == sqlite3.SQLITE_READONLY, code&0xff == sqlite3.SQLITE_CANTOPEN:
 		return unavailable(e.Error())
+	case code&0xff == sqlite3.SQLITE_CONSTRAINT, code&0xff == sqlite3.SQLITE_MISMATCH, code&0xff == sqlite3.SQLITE_TOOBIG:
+		return refused(valueRefused, e)
 	}
-	return &sdk.Error{Kind: sdk.Internal, Reason: "ledger_failed", Executed: sdk.ExecutedNo, Log: e.Error()}
+	return refused("ledger_failed", e)
 }
 
 func alreadyExists(constraint string) *sdk.Error {

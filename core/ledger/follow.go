@@ -18,8 +18,9 @@ type follower struct {
 	load    func(context.Context, *sql.Conn) error
 	loaded  atomic.Bool
 
-	mu   sync.Mutex // one load at a time
-	seen int64      // the version that has been loaded, -1 before the first
+	mu      sync.Mutex // one load at a time
+	seen    int64      // the version that has been loaded, -1 before the first
+	problem string     // of the last load, "" if it went well: it is logged once
 }
 
 // Follow loads a subject: at once if the ledger is ready, else as soon as it is, and again
@@ -92,10 +93,15 @@ func (l *Ledger) refresh(ctx context.Context, f *follower) {
 		f.loaded.Store(true)
 		return nil
 	})
+	problem := ""
 	if err != nil {
 		l.metrics.failedLoads.WithLabelValues(string(f.subject)).Inc()
+		problem = err.Error()
+	}
+	if problem != "" && problem != f.problem {
 		l.log.Warn("a part of the control plane could not be loaded; what is known stays in use", "subject", f.subject, "error", err)
 	}
+	f.problem = problem
 }
 
 // watch makes a PostgreSQL ledger ready that could not be reached, then looks for changes
@@ -151,7 +157,10 @@ func (l *Ledger) look(ctx context.Context) {
 		return rows.Err()
 	})
 	if err != nil {
-		return // use has noted it
+		if ctx.Err() == nil {
+			l.down(err)
+		}
+		return
 	}
 	l.up()
 	for _, f := range l.following("") {

@@ -51,6 +51,8 @@ type Ledger struct {
 	closed   func()
 	lockFile string // of SQLite: held while its tables are made
 
+	writer chan struct{} // of SQLite, whose one writer is taken in turn: full while somebody has it
+
 	mu        sync.Mutex
 	followers []*follower
 	logs      []flusher
@@ -89,7 +91,7 @@ func Open(ctx context.Context, o Options) (*Ledger, error) {
 	if err := l.migrate(ctx); err == nil {
 		l.up()
 		close(l.ready)
-	} else if !l.postgres || ctx.Err() != nil || !isUnavailable(err) {
+	} else if !l.postgres || ctx.Err() != nil || !isUnavailable(err) || refusesLogin(err) {
 		stop()
 		l.closed()
 		return nil, fmt.Errorf("ledger: %w", err)
@@ -101,8 +103,18 @@ func Open(ctx context.Context, o Options) (*Ledger, error) {
 	return l, nil
 }
 
-// Close writes what the logs have queued, at most until ctx ends, and closes the ledger.
+// closingTime is what the logs get to write their queues however late it is, and all that
+// they get while the ledger is down.
+const closingTime = 3 * time.Second
+
+// Close writes what the logs have queued, at most until ctx ends but at least for
+// closingTime, and closes the ledger.
 func (l *Ledger) Close(ctx context.Context) error {
+	if end, ok := ctx.Deadline(); !l.state.Load().up || ctx.Err() != nil || ok && time.Until(end) < closingTime {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), closingTime)
+		defer cancel()
+	}
 	err := l.Flush(ctx)
 	l.stop()
 	for _, g := range l.allLogs() {
@@ -180,21 +192,19 @@ type Audit struct {
 // is one that nobody keeps in memory. Errors are as Read's; with one, nothing has changed
 // unless it says executed=unknown.
 func (l *Ledger) Change(ctx context.Context, s Subject, a *Audit, f func(context.Context, *sql.Conn) error) error {
-	err := l.use(ctx, func(ctx context.Context, c *sql.Conn) error {
-		return l.transact(ctx, c, func() error {
-			if s != "" {
-				if _, err := c.ExecContext(ctx, `INSERT INTO control_versions (subject, version) VALUES ($1, 1)
-					ON CONFLICT (subject) DO UPDATE SET version = control_versions.version + 1`, string(s)); err != nil {
-					return err
-				}
-			}
-			if err := f(ctx, c); err != nil {
+	err := l.transaction(ctx, func(ctx context.Context, c *sql.Conn) error {
+		if s != "" {
+			if _, err := c.ExecContext(ctx, `INSERT INTO control_versions (subject, version) VALUES ($1, 1)
+				ON CONFLICT (subject) DO UPDATE SET version = control_versions.version + 1`, string(s)); err != nil {
 				return err
 			}
-			_, err := c.ExecContext(ctx, `INSERT INTO admin_audit_log (created_at, actor, action, target, trace_id, before, after)
-				VALUES ($1, $2, $3, $4, $5, $6, $7)`, time.Now().UTC(), a.Actor, a.Action, a.Target, a.TraceID, document(a.Before), document(a.After))
+		}
+		if err := f(ctx, c); err != nil {
 			return err
-		})
+		}
+		_, err := c.ExecContext(ctx, `INSERT INTO admin_audit_log (created_at, actor, action, target, trace_id, before, after)
+			VALUES ($1, $2, $3, $4, $5, $6, $7)`, time.Now().UTC(), a.Actor, a.Action, a.Target, a.TraceID, document(a.Before), document(a.After))
+		return err
 	})
 	if err != nil || s == "" {
 		return err
@@ -214,7 +224,8 @@ func document(b []byte) any {
 	return string(b)
 }
 
-// use runs f on a connection and classifies its error.
+// use runs f on a connection and classifies its error. Only an error of the connection says
+// that the ledger is down: a single statement may be slow, or meet another.
 func (l *Ledger) use(ctx context.Context, f func(context.Context, *sql.Conn) error) error {
 	if !l.isReady() {
 		return unavailable(l.state.Load().problem)
@@ -224,16 +235,12 @@ func (l *Ledger) use(ctx context.Context, f func(context.Context, *sql.Conn) err
 		ctx, cancel = context.WithTimeout(ctx, deadline)
 		defer cancel()
 	}
-	conn, err := l.db.Conn(ctx)
-	if err == nil {
-		err = f(ctx, conn)
-		err = errors.Join(err, ignoreClosed(conn.Close()))
-	}
+	err := l.on(ctx, f)
 	e := Classify(err)
 	switch {
 	case e == nil:
 		return nil
-	case e.Reason == "ledger_unavailable":
+	case isConnection(err):
 		l.down(err)
 	case e.Kind == sdk.Internal:
 		l.log.Error("the ledger refused a statement", "error", err)
@@ -241,32 +248,60 @@ func (l *Ledger) use(ctx context.Context, f func(context.Context, *sql.Conn) err
 	return e
 }
 
-// ignoreClosed passes over the news that a broken connection was given up.
-func ignoreClosed(err error) error {
-	if errors.Is(err, sql.ErrConnDone) || errors.Is(err, driver.ErrBadConn) {
-		return nil
+// on runs f on a connection.
+func (l *Ledger) on(ctx context.Context, f func(context.Context, *sql.Conn) error) error {
+	conn, err := l.db.Conn(ctx)
+	if err != nil {
+		return err
 	}
-	return err
+	defer conn.Close() // what is wrong with it f has told
+	return f(ctx, conn)
+}
+
+// transaction runs f between BEGIN and COMMIT, and is like use else. On SQLite transactions
+// follow each other in the order in which they ask: a log that catches up would else leave a
+// change no gap.
+func (l *Ledger) transaction(ctx context.Context, f func(context.Context, *sql.Conn) error) error {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, deadline)
+		defer cancel()
+	}
+	if l.writer != nil {
+		select {
+		case l.writer <- struct{}{}:
+			defer func() { <-l.writer }()
+		case <-ctx.Done():
+			return Classify(ctx.Err())
+		}
+	}
+	return l.use(ctx, func(ctx context.Context, c *sql.Conn) error {
+		return l.transact(ctx, c, func() error { return f(ctx, c) })
+	})
 }
 
 // transact runs f between BEGIN and COMMIT on c. On SQLite the transaction is a writer's from
-// its beginning, so that it never fails in the middle because another came first.
-func (l *Ledger) transact(ctx context.Context, c *sql.Conn, f func() error) (err error) {
+// its beginning, so that it never fails in the middle because another came first. Nobody gets
+// a connection that may be in a transaction, whatever f did.
+func (l *Ledger) transact(ctx context.Context, c *sql.Conn, f func() error) error {
 	begin := "BEGIN IMMEDIATE"
 	if l.postgres {
 		begin = "BEGIN"
 	}
+	discard := func() { _ = c.Raw(func(any) error { return driver.ErrBadConn }) }
 	if _, err := c.ExecContext(ctx, begin); err != nil {
+		discard() // it may have begun
 		return err
 	}
+	ended := false
 	defer func() {
-		if err == nil {
+		if ended {
 			return
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
-		if _, failed := c.ExecContext(ctx, "ROLLBACK"); failed != nil { // nobody may get a connection in a transaction
-			_ = c.Raw(func(any) error { return driver.ErrBadConn })
+		if _, err := c.ExecContext(ctx, "ROLLBACK"); err != nil {
+			discard()
 		}
 	}()
 	if err := f(); err != nil {
@@ -275,6 +310,7 @@ func (l *Ledger) transact(ctx context.Context, c *sql.Conn, f func() error) (err
 	if _, err := c.ExecContext(ctx, "COMMIT"); err != nil {
 		return fmt.Errorf("%w: %w", errCommit, err)
 	}
+	ended = true
 	return nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -391,4 +393,84 @@ func TestOlderInstallation(t *testing.T) {
 	if n := number(t, l, "SELECT count(*) FROM gateway_operation_log WHERE operation = 'fetch' AND message IS NULL AND NOT cached"); n != 1 {
 		t.Errorf("%d rows", n)
 	}
+}
+
+// TestRefusedLogin: a ledger that lets nobody in any more is down, and costs no row.
+func TestRefusedLogin(t *testing.T) {
+	admin := testenv.Database(t)
+	uri, err := url.Parse(admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keeper := ledgertest.Open(t, admin) // makes the tables
+	role := "ledger_" + strings.TrimPrefix(uri.Path, "/")
+	exec(t, keeper, "CREATE ROLE "+role+" LOGIN SUPERUSER")
+	defer exec(t, keeper, "DROP ROLE "+role)
+	uri.User = url.User(role)
+	l := ledgertest.Open(t, uri.String())
+	log := newLog(l, ledger.LogOptions[line]{})
+	exec(t, keeper, "ALTER ROLE "+role+" NOLOGIN")
+	exec(t, keeper, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '"+role+"'")
+	for i := range 50 {
+		log.Append(line{time.Now().UTC(), fmt.Sprint(i)})
+	}
+	eventually(t, "the status says so", func() bool { return l.Status().State == "unavailable" })
+	exec(t, keeper, "ALTER ROLE "+role+" LOGIN")
+	if err := l.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n, s := number(t, l, "SELECT count(*) FROM gateway_operation_log"), l.Status(); n != 50 || s.Dropped != 0 {
+		t.Errorf("%d rows, %+v", n, s)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := l.Close(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPanickingChange leaves no transaction behind.
+func TestPanickingChange(t *testing.T) {
+	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
+		change := func(f func()) error {
+			return l.Change(t.Context(), ledger.Keys, &ledger.Audit{Action: "test"}, func(context.Context, *sql.Conn) error { f(); return nil })
+		}
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("no panic")
+				}
+			}()
+			_ = change(func() { panic("on purpose") })
+		}()
+		for range 8 { // more than there are connections
+			if err := change(func() {}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := number(t, l, "SELECT count(*) FROM admin_audit_log"); n != 8 {
+			t.Errorf("%d changes, want 8", n)
+		}
+	})
+}
+
+// TestChangesBesideABacklog makes changes while a log catches up: they have their turn.
+func TestChangesBesideABacklog(t *testing.T) {
+	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
+		log := newLog(l, ledger.LogOptions[line]{})
+		for i := range 30000 {
+			log.Append(line{time.Now().UTC(), fmt.Sprint(i)})
+		}
+		for range 20 {
+			if err := l.Change(t.Context(), ledger.Keys, &ledger.Audit{Action: "test"}, func(context.Context, *sql.Conn) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := l.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := number(t, l, "SELECT count(*) FROM gateway_operation_log"); n != 30000 {
+			t.Errorf("%d rows, want 30,000", n)
+		}
+	})
 }

@@ -44,9 +44,11 @@ type Log[T any] struct {
 	done    chan struct{}
 
 	mu      sync.Mutex
-	queue   []T
-	spare   []T // what the next batch is put into
-	writing int // entries of the batch under way, which count as waiting
+	queue   [][]T // batches in their order; the last one grows
+	waiting int   // entries in queue
+	spare   []T   // memory for another batch
+	writing int   // entries of the batch under way, which count as waiting
+	ended   bool  // nothing is written any more
 	dropped int64
 	settled int64         // entries that have left the queue for good
 	flushed chan struct{} // closed when settled reaches awaited; nil: nobody waits
@@ -84,14 +86,20 @@ func NewLog[T any](l *Ledger, o LogOptions[T]) *Log[T] {
 // down or too slow makes it, entries are dropped and counted.
 func (g *Log[T]) Append(v T) {
 	g.mu.Lock()
-	if len(g.queue)+g.writing >= g.options.Capacity {
+	if g.ended || g.waiting+g.writing >= g.options.Capacity {
 		g.dropped++
 		g.mu.Unlock()
 		g.ledger.metrics.dropped(g.options.Table, 1)
 		return
 	}
-	g.queue = append(g.queue, v)
-	full := len(g.queue) == g.most
+	last := len(g.queue) - 1
+	if last < 0 || len(g.queue[last]) == g.most {
+		g.queue, g.spare = append(g.queue, g.spare), nil
+		last++
+	}
+	g.queue[last] = append(g.queue[last], v)
+	g.waiting++
+	full := g.waiting == g.most
 	g.mu.Unlock()
 	if full {
 		g.hurry()
@@ -128,22 +136,16 @@ func (g *Log[T]) run(ctx context.Context) {
 }
 
 // take moves a batch out of the queue.
-func (g *Log[T]) take() []T {
+func (g *Log[T]) take() (batch []T) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	batch := g.spare
-	switch {
-	case len(g.queue) == 0:
+	if len(g.queue) == 0 {
 		return nil
-	case len(g.queue) <= g.most:
-		batch, g.queue = g.queue, batch
-	default:
-		batch = append(batch, g.queue[:g.most]...)
-		rest := copy(g.queue, g.queue[g.most:])
-		clear(g.queue[rest:])
-		g.queue = g.queue[:rest]
 	}
-	g.spare, g.writing = nil, len(batch)
+	batch, g.queue[0] = g.queue[0], nil
+	g.queue = g.queue[1:]
+	g.waiting -= len(batch)
+	g.writing = len(batch)
 	return batch
 }
 
@@ -153,7 +155,7 @@ func (g *Log[T]) written(batch []T) (more bool) {
 	clear(batch)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(batch) > 0 && cap(batch) <= 2*g.most {
+	if len(batch) > 0 {
 		g.spare = batch[:0]
 	}
 	g.settled += int64(g.writing)
@@ -162,17 +164,17 @@ func (g *Log[T]) written(batch []T) (more bool) {
 		close(g.flushed)
 		g.flushed = nil
 	}
-	return len(g.queue) >= g.most || g.flushed != nil
+	return g.waiting >= g.most || g.waiting > 0 && g.flushed != nil
 }
 
-// write writes a batch, again and again while the ledger is unavailable. It reports false
-// when ctx ended first; then the batch is lost, and counted. A row that the ledger refuses
-// is dropped alone.
+// write writes a batch, again and again until the ledger takes it. It reports false when ctx
+// ended first; then the batch is lost, and counted. A row that the ledger refuses is dropped
+// alone, but not out of a batch that may be there already: that one keeps its id.
 func (g *Log[T]) write(ctx context.Context, batch []T) bool {
 	if len(batch) == 0 {
 		return true
 	}
-	id := uuid.NewString()
+	id, unknown := uuid.NewString(), false
 	for pause := flushEvery; ; pause = min(2*pause, 2*time.Second) {
 		err := g.try(ctx, id, batch)
 		if err == nil {
@@ -183,19 +185,25 @@ func (g *Log[T]) write(ctx context.Context, batch []T) bool {
 			g.drop(len(batch), ctx.Err())
 			return false
 		}
-		if e := sdk.AsError(err); e.Kind == sdk.Unavailable || e.Kind == sdk.Canceled || e.Kind == sdk.Timeout {
+		e := sdk.AsError(err)
+		unknown = unknown || e.Executed == sdk.ExecutedUnknown
+		switch {
+		case unknown || !aboutRow(e):
 			select {
 			case <-ctx.Done():
 			case <-time.After(pause):
 			}
 			continue
-		}
-		if len(batch) == 1 {
+		case len(batch) == 1:
 			g.drop(1, err)
 			return true
 		}
 		half := len(batch) / 2
-		return g.write(ctx, batch[:half]) && g.write(ctx, batch[half:])
+		if !g.write(ctx, batch[:half]) {
+			g.drop(len(batch)-half, ctx.Err())
+			return false
+		}
+		return g.write(ctx, batch[half:])
 	}
 }
 
@@ -213,25 +221,23 @@ func (g *Log[T]) try(ctx context.Context, id string, batch []T) error {
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	l := g.ledger
-	return l.use(ctx, func(ctx context.Context, c *sql.Conn) error {
-		return l.transact(ctx, c, func() error {
-			result, err := c.ExecContext(ctx, "INSERT INTO ledger_batches (id, created_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING", id, time.Now().UTC())
-			if err != nil {
+	return l.transaction(ctx, func(ctx context.Context, c *sql.Conn) error {
+		result, err := c.ExecContext(ctx, "INSERT INTO ledger_batches (id, created_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING", id, time.Now().UTC())
+		if err != nil {
+			return err
+		}
+		if n, err := result.RowsAffected(); err != nil || n == 0 {
+			return err
+		}
+		if g.options.Also != nil {
+			if err := g.options.Also(ctx, c, batch); err != nil {
 				return err
 			}
-			if n, err := result.RowsAffected(); err != nil || n == 0 {
-				return err
-			}
-			if g.options.Also != nil {
-				if err := g.options.Also(ctx, c, batch); err != nil {
-					return err
-				}
-			}
-			if l.postgres {
-				return g.copy(ctx, c, batch)
-			}
-			return g.insert(ctx, c, batch)
-		})
+		}
+		if l.postgres {
+			return g.copy(ctx, c, batch)
+		}
+		return g.insert(ctx, c, batch)
 	})
 }
 
@@ -301,7 +307,7 @@ func (l *Ledger) Flush(ctx context.Context) error {
 
 func (g *Log[T]) flush(ctx context.Context) error {
 	g.mu.Lock()
-	target := g.settled + int64(g.writing+len(g.queue))
+	target := g.settled + int64(g.writing+g.waiting)
 	g.mu.Unlock()
 	for {
 		g.mu.Lock()
@@ -328,8 +334,8 @@ func (g *Log[T]) end() {
 	g.stop()
 	<-g.done
 	g.mu.Lock()
-	n := len(g.queue)
-	g.queue = nil
+	n := g.waiting
+	g.queue, g.waiting, g.writing, g.ended = nil, 0, 0, true
 	g.mu.Unlock()
 	if n > 0 {
 		g.drop(n, context.Canceled)
@@ -342,7 +348,7 @@ func (g *Log[T]) retention() time.Duration { return g.options.Retention }
 func (g *Log[T]) counts() (queued, dropped int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return int64(len(g.queue) + g.writing), g.dropped
+	return int64(g.waiting + g.writing), g.dropped
 }
 
 func (l *Ledger) allLogs() []flusher {

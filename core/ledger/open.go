@@ -46,7 +46,7 @@ func (l *Ledger) openSQLite(path string) error {
 		return err
 	}
 	l.db.SetMaxOpenConns(4)
-	l.lockFile = path + ".lock"
+	l.lockFile, l.writer = path+".lock", make(chan struct{}, 1)
 	l.closed = func() { _ = l.db.Close() }
 	return nil
 }

@@ -40,7 +40,7 @@ func (l *Ledger) pruneTable(ctx context.Context, table string, keep time.Duratio
 	before := time.Now().UTC().Add(-keep)
 	for total := int64(0); ; {
 		var n int64
-		err := l.Read(ctx, func(ctx context.Context, c *sql.Conn) error {
+		err := l.transaction(ctx, func(ctx context.Context, c *sql.Conn) error {
 			result, err := c.ExecContext(ctx, "DELETE FROM "+table+" WHERE id IN (SELECT id FROM "+table+" WHERE created_at < $1 ORDER BY id LIMIT $2)", before, pruneRows)
 			if err != nil {
 				return err
