@@ -110,6 +110,7 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 	public = publicroutes.New(publicroutes.Options{
 		Ledger:  g.ledger,
 		Logger:  o.Logger.Named("routes"),
+		Keys:    g.keys,
 		Grammar: publicroutes.Grammar{Table: httpapi.ParseTable, Columns: httpapi.ParseColumns, Conditions: httpapi.ParseConditions},
 		Execute: operations.Execute,
 		Refuse:  operations.Refuse,

@@ -2,6 +2,9 @@ package core
 
 import (
 	"encoding/json"
+	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -54,11 +57,11 @@ func TestPublicRouteKeys(t *testing.T) {
 			want map[string]string
 		}{
 			{"not enforced", func() reply { return s.admin("PUT", "/admin/api-key-config", `{"enforce_api_keys":false}`) }, map[string]string{
-				"nobody": "+-+-", "dummy": "+-+-", "wrong": "11+1", "reader": "+++-", "route": "-++-", "usual": "+-+-", "bare": "--+-", "others": "--+-", "ours": "-++-", "revoked": "11+1"}},
+				"nobody": "+-+-", "dummy": "+-+-", "admin": "+++-", "wrong": "11+1", "reader": "+++-", "route": "-++-", "usual": "+-+-", "bare": "--+-", "others": "--+-", "ours": "-++-", "revoked": "11+1"}},
 			{"enforced for the client", func() reply { return s.admin("PUT", "/admin/api-key-clients/shop", `{"enforce_api_keys":true}`) }, map[string]string{
 				"nobody": "--+-", "dummy": "--+-", "reader": "+++-", "route": "-++-", "usual": "+-+-", "bare": "--+-", "others": "--+-", "ours": "-++-", "revoked": "11+1", "admin": "+++-"}},
 			{"enforced", func() reply { return s.admin("PUT", "/admin/api-key-config", `{"enforce_api_keys":true}`) }, map[string]string{
-				"nobody": "11+1", "dummy": "11+1", "reader": "+++-", "route": "-++-", "usual": "+-+-", "bare": "--+-", "others": "--+-", "ours": "-++-", "revoked": "11+1", "admin": "+++-"}},
+				"nobody": "11+1", "reader": "+++-", "route": "-++-", "usual": "+-+-", "bare": "--+-", "others": "--+-", "ours": "-++-", "revoked": "11+1", "admin": "+++-"}},
 		} {
 			if a := state.set(); a.status != 200 && a.status != 201 {
 				t.Fatalf("%s: %d %s", state.name, a.status, a.body)
@@ -112,6 +115,55 @@ func TestPublicRouteKeys(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestPublicRouteStrangers: a key that may not use a route learns nothing of what it offers and
+// pins, and does not use up its rate.
+func TestPublicRouteStrangers(t *testing.T) {
+	eachStorefront(t, func(t *testing.T, s *storefront) {
+		s.define(`{"route_key":"rare","client_name":"shop","table_name":"orders","allowed_ops":["fetch","insert"],"columns":"id,item",
+			"filter":[{"eq_column":"tenant","eq_value":5}],"rate_limit":{"requests_per_minute":1,"burst":1}}`)
+		reader := s.newKey(`{"name":"reader","client_name":"shop","rights":["gateway.fetch.execute"]}`)
+		for _, key := range []string{s.newKey(`{"name":"bare"}`), s.newKey(`{"name":"others","client_name":"broken","rights":["gateway.fetch.execute","gateway.insert.execute"]}`)} {
+			for _, c := range [][2]string{{"fetch", `{}`}, {"fetch", `{`}, {"fetch", `{"columns":"secret"}`}, {"fetch", `{"columns":"id"}`}, {"delete", `{}`}, {"dance", `{}`},
+				{"insert", `{"insert_body":{"tenant":5}}`}, {"insert", `{"insert_body":{"tenant":6}}`}} {
+				want := s.ask("POST", "/public/never/"+c[0], c[1], "X-Request-Id", "same", "apikey", key)
+				got := s.ask("POST", "/public/rare/"+c[0], c[1], "X-Request-Id", "same", "apikey", key)
+				if got.status != 404 || got.body != want.body {
+					t.Errorf("%s %s: %d %s", c[0], c[1], got.status, got.body)
+				}
+			}
+		}
+		if a := s.ask("POST", "/public/rare/insert", `{"insert_body":{"tenant":6}}`, "apikey", reader); a.status != 404 {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+		if a := s.ask("POST", "/public/rare/fetch", `{"limit":1}`, "apikey", reader); a.status != 200 {
+			t.Errorf("who may use the route: %d %s", a.status, a.body)
+		}
+	})
+}
+
+// TestPublicRouteGuesses: where a route asks for a key, guesses at the admin key count, and are
+// answered as everywhere; where there is no route too.
+func TestPublicRouteGuesses(t *testing.T) {
+	for _, route := range []string{"gated", "never"} {
+		s := newStorefront(t, "sqlite://"+filepath.Join(t.TempDir(), "ledger.db"), nil)
+		s.define(`{"route_key":"gated","client_name":"shop","table_name":"orders","operation":"fetch","require_key":true}`)
+		for range 15 {
+			if a := s.ask("POST", "/public/"+route+"/fetch", `{}`, "apikey", "a guess"); a.status != 404 || a.code() != "unknown_public_route" {
+				t.Fatalf("%s: %d %s", route, a.status, a.body)
+			}
+		}
+		counted := 0
+		for _, line := range regexp.MustCompile(`(?m)^athena_auth_refused_total\{reason="(?:invalid_api_key|too_many_attempts)"\} (\d+)$`).
+			FindAllStringSubmatch(s.ask("GET", "/metrics", "").body, -1) {
+			n, _ := strconv.Atoi(line[1])
+			counted += n
+		}
+		if counted != 15 {
+			t.Errorf("%s: %d of 15 guesses count", route, counted)
+		}
+	}
 }
 
 // TestPublicRouteOfBrowsers: while no keys are asked for, a page of another site reaches no

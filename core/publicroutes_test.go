@@ -502,9 +502,10 @@ func TestHostRouting(t *testing.T) {
 			{"bad.db.example", "shop", 200, ""},
 			{"my-shop.db.example", "broken", 503, "client_unavailable"},
 			{"my-shop.db.example", "nobody", 400, "unknown_client"},
-			{"off.db.example", "", 400, "missing_client_header"},
-			{"never.db.example", "", 400, "missing_client_header"},
-			{"shop.db.example", "", 400, "missing_client_header"},
+			{"off.db.example", "", 404, "unknown_public_route"},
+			{"never.db.example", "", 404, "unknown_public_route"},
+			{"shop.db.example", "", 404, "unknown_public_route"},
+			{"never.db.example", "shop", 200, ""},
 			{"a.my-shop.db.example", "", 403, "host_not_allowed"},
 			{"db.example", "", 403, "host_not_allowed"},
 			{"my-shop.db.example.evil.example", "", 403, "host_not_allowed"},
@@ -543,10 +544,26 @@ func TestHostRouting(t *testing.T) {
 		if a := s.admin("DELETE", "/admin/public-routes/my-shop", ""); a.status != 200 {
 			t.Fatal(a.body)
 		}
-		if a := s.ask("POST", "/gateway/fetch", `{"table_name":"orders"}`, "Host", "my-shop.db.example"); a.code() != "missing_client_header" {
-			t.Errorf("%d %s", a.status, a.body)
+		for _, path := range []string{"/gateway/fetch", "/gateway/query", "/query/sql", "/query/count"} {
+			if a := s.ask("POST", path, `{"table_name":"orders","query":"select 1"}`, "Host", "my-shop.db.example"); a.status != 404 || a.code() != "unknown_public_route" {
+				t.Errorf("%s: %d %s", path, a.status, a.body)
+			}
+		}
+		for _, path := range []string{"/query/sql", "/query/count"} {
+			if a := s.ask("POST", path, `{"query":"select 1 as one","db_name":"shop"}`, "Host", "my-shop.db.example"); a.status != 200 {
+				t.Errorf("%s: %d %s", path, a.status, a.body)
+			}
 		}
 	})
+	// A name that leads nowhere does not lead to the default client.
+	d := newStorefront(t, "sqlite://"+filepath.Join(t.TempDir(), "default.db"), func(c *config.Config) {
+		c.API.HostDomain, c.Gateway.DefaultClient = "db.example", "shop"
+	})
+	for host, status := range map[string]int{"never.db.example": 404, "127.0.0.1": 200} {
+		if a := d.ask("POST", "/gateway/fetch", `{"table_name":"orders"}`, "Host", host); a.status != status {
+			t.Errorf("%s: %d %s", host, a.status, a.body)
+		}
+	}
 	// Without the operator's word host names mean nothing.
 	s := newStorefront(t, "sqlite://"+filepath.Join(t.TempDir(), "ledger.db"), nil)
 	s.define(`{"route_key":"my-shop","client_name":"shop","allowed_ops":["fetch"]}`)

@@ -11,6 +11,7 @@ import (
 	"github.com/athena-gateway/athena/core/httpx"
 	"github.com/athena-gateway/athena/core/httpx/adminapi"
 	"github.com/athena-gateway/athena/core/ledger"
+	"github.com/athena-gateway/athena/sdk"
 )
 
 // What a body has to say of a key.
@@ -60,7 +61,26 @@ func (b *keyBody) read(r *httpx.Request, create bool) error {
 	for _, name := range []string{"virgin_mode", "virgin_until_n_requests", "max_whitelist_ips", "ip_whitelist", "ip_blacklist"} {
 		known[name] = notSupported
 	}
-	return adminapi.ReadClientBody(r.Body, known)
+	// What a key's members are called elsewhere: without them a key could do more, or for longer,
+	// than was meant.
+	for name, others := range map[string][]string{
+		"client_name": {"client", "client_id", "clients"},
+		"expires_at":  {"expires", "expiry", "expires_in", "expires_on", "expiration", "expiration_date", "expire", "ttl", "valid_until"},
+		"is_active":   {"active", "enabled", "is_enabled", "disabled", "inactive", "revoked"},
+		"rights":      {"right", "scopes", "scope", "permissions", "grants", "roles", "role"},
+	} {
+		for _, other := range others {
+			known[other] = adminapi.Instead(name)
+		}
+	}
+	if err := adminapi.ReadClientBody(r.Body, known); err != nil {
+		return err
+	}
+	if !b.name.Sent && !b.description.Sent && !b.client.Sent && !b.expires.Sent && !b.active.Sent && !b.rights.Sent {
+		return sdk.E(sdk.Invalid, "invalid_body", "the request body changes nothing of the key").
+			WithHint("send at least one of name, description, client_name, expires_at, is_active and rights")
+	}
+	return nil
 }
 
 // notSupported refuses a member that asks for something which is not there.

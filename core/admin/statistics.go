@@ -10,6 +10,7 @@ import (
 	"github.com/athena-gateway/athena/core/httpx/adminapi"
 	"github.com/athena-gateway/athena/core/ledger"
 	"github.com/athena-gateway/athena/core/oplog"
+	"github.com/athena-gateway/athena/core/registry"
 	"github.com/athena-gateway/athena/sdk"
 )
 
@@ -36,16 +37,23 @@ func (a *API) refreshStatistics(r *httpx.Request) (*httpx.Response, error) {
 }
 
 func (a *API) clientStatistics(r *httpx.Request) (*httpx.Response, error) {
-	name := adminapi.Param(r, "client_name")
+	name := client(r)
+	if registry.CheckName(name) != "" {
+		return nil, unknownClient(name)
+	}
 	a.operations.Flush(r.Context())
 	s, tables, err := a.operations.Client(r.Context(), name)
 	if err != nil {
 		return nil, err
 	}
 	if s == nil {
-		return nil, sdk.E(sdk.NotFound, "unknown_client", fmt.Sprintf("there is no client %q", name)).WithHint("GET /admin/clients lists them")
+		return nil, unknownClient(name)
 	}
 	return adminapi.Success(http.StatusOK, "statistics of client "+name, map[string]any{"statistics": s, "tables": tables})
+}
+
+func unknownClient(name string) *sdk.Error {
+	return sdk.E(sdk.NotFound, "unknown_client", fmt.Sprintf("there is no client %q", name)).WithHint("GET /admin/clients lists them")
 }
 
 // drilldown lists the operations of one kind on one table of a client. The table "" stands
@@ -55,7 +63,10 @@ func (a *API) drilldown(r *httpx.Request) (*httpx.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	name, wrong := adminapi.Param(r, "client_name"), map[string]string{}
+	name, wrong := client(r), map[string]string{}
+	if registry.CheckName(name) != "" {
+		return nil, unknownClient(name)
+	}
 	q := &oplog.Query{Client: &name, Table: given(r, "table_name"), Operation: given(r, "operation"), Errors: readErrors(r, wrong), Limit: p.Limit, Offset: p.Offset}
 	for name, value := range map[string]*string{"table_name": q.Table, "operation": q.Operation} {
 		if value == nil {

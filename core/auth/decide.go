@@ -109,15 +109,33 @@ func (k *Keyring) Admin(a *Attempt, credentials [][]byte) error {
 // Anonymous decides about a request of nobody for a client, or for the gateway itself where
 // client is "".
 func (k *Keyring) Anonymous(a *Attempt, client string) error {
-	switch {
-	case !k.Enforced(client):
+	if !k.Enforced(client) {
 		return nil
+	}
+	return k.nobody(a, "this gateway asks for an API key")
+}
+
+// Insist refuses a request of nobody also where no key is asked for. There nobody has looked
+// yet whether one of the credentials is the admin key.
+func (k *Keyring) Insist(a *Attempt, credentials [][]byte) error {
+	if a.Principal == nil && !a.doubt.wrong && len(credentials) > 0 {
+		k.authenticateAdmin(a, credentials)
+	}
+	if a.Principal != nil {
+		return nil
+	}
+	return k.nobody(a, "this needs an API key")
+}
+
+// nobody refuses a request of nobody. What it presented counts as a wrong key.
+func (k *Keyring) nobody(a *Attempt, why string) error {
+	switch {
 	case a.doubt.wait > 0:
 		return k.refuse(a, tooMany(a.doubt.wait))
 	case a.doubt.wrong:
 		return k.wrongKey(a)
 	}
-	return k.refuse(a, sdk.E(sdk.Unauthenticated, KeyRequired, "this gateway asks for an API key").WithHint(keyHint))
+	return k.refuse(a, sdk.E(sdk.Unauthenticated, KeyRequired, why).WithHint(keyHint))
 }
 
 // Use decides whether the attempt's principal, or nobody, may use a client with all of
@@ -150,7 +168,7 @@ func (k *Keyring) Require(a *Attempt, right string) error {
 	}
 	a.Right = right
 	if a.Principal == nil {
-		return k.refuse(a, sdk.E(sdk.Unauthenticated, KeyRequired, fmt.Sprintf("this needs an API key with the right %q", right)).WithHint(keyHint))
+		return k.nobody(a, fmt.Sprintf("this needs an API key with the right %q", right))
 	}
 	return k.refuse(a, sdk.E(sdk.Forbidden, RightRequired, fmt.Sprintf("the API key lacks the right %q", right)).
 		WithHint("an operator can grant it: PATCH /admin/api-keys/{id}"))

@@ -115,6 +115,52 @@ func TestThrottleOfKeys(t *testing.T) {
 	}
 }
 
+// TestThrottleOfGuesses: wherever a request of nobody is refused, what it presented counts, and
+// whoever insists on a key takes the admin key where none is asked for too.
+func TestThrottleOfGuesses(t *testing.T) {
+	for what, refuse := range map[string]func(k *Keyring, credential string) error{
+		"a right is lacking": func(k *Keyring, credential string) error {
+			a, err := ask(k, here, credential)
+			if err != nil {
+				return err
+			}
+			return k.Require(a, Fetch)
+		},
+		"a key is insisted on": func(k *Keyring, credential string) error {
+			a, err := ask(k, here, credential)
+			if err != nil {
+				return err
+			}
+			return k.Insist(a, [][]byte{[]byte(credential)})
+		},
+	} {
+		for _, anywhere := range []bool{true, false} {
+			c := newClock()
+			k := keyring(t, Options{AdminKey: adminKey, Now: c.Now})
+			k.state.Store(&state{clients: map[string]bool{"strict": anywhere}, anywhere: anywhere})
+			if what == "a right is lacking" && !anywhere {
+				continue // a text that is no key is nothing there
+			}
+			for range freeFailures {
+				if got := code(refuse(k, "guess")); got != InvalidKey {
+					t.Fatalf("%s: %s", what, got)
+				}
+			}
+			if got := code(refuse(k, adminKey)); got != TooManyAttempts {
+				t.Errorf("%s: after too many guesses: %s", what, got)
+			}
+			c.forward(firstPause)
+			if err := refuse(k, adminKey); err != nil {
+				t.Errorf("%s: the admin key: %v", what, err)
+			}
+		}
+	}
+	k := keyring(t, Options{AdminKey: adminKey})
+	if err := k.Insist(&Attempt{Remote: here}, nil); code(err) != KeyRequired {
+		t.Errorf("nobody: %v", err)
+	}
+}
+
 // TestThrottleBound: however many addresses there are, few are kept, and a network of IPv6 is
 // one.
 func TestThrottleBound(t *testing.T) {

@@ -76,18 +76,18 @@ func (a *API) sql(r *httpx.Request, q *request) (*httpx.Response, error) {
 
 func (a *API) execute(r *httpx.Request, q *request, byDatabase bool) (*httpx.Response, error) {
 	p := sqlPayload{subject: a.subject}
-	s, err := a.statement(r, q)
-	if err != nil {
-		return nil, err
-	}
 	if err := readObject(r.Body, p.read); err != nil {
-		return nil, err
-	}
-	if err := p.statement(s); err != nil {
 		return nil, err
 	}
 	if byDatabase && q.operation.Target.Named == "" {
 		q.operation.Target.Named = p.database
+	}
+	s, err := a.statement(r, q)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.statement(s); err != nil {
+		return nil, err
 	}
 	result, err := a.options.Execute(r.Context(), r.Cancel(), &q.operation)
 	if err != nil {
@@ -114,11 +114,14 @@ func (a *API) execute(r *httpx.Request, q *request, byDatabase bool) (*httpx.Res
 // count counts a table's rows, or reads the number that a query answers with.
 func (a *API) count(r *httpx.Request, q *request) (*httpx.Response, error) {
 	var p sqlPayload
-	s, err := a.statement(r, q)
-	if err != nil {
+	if err := readObject(r.Body, p.read); err != nil {
 		return nil, err
 	}
-	if err := readObject(r.Body, p.read); err != nil {
+	if q.operation.Target.Named == "" {
+		q.operation.Target.Named = p.database
+	}
+	s, err := a.statement(r, q)
+	if err != nil {
 		return nil, err
 	}
 	if p.query != "" {
@@ -132,9 +135,6 @@ func (a *API) count(r *httpx.Request, q *request) (*httpx.Response, error) {
 	}
 	if err != nil {
 		return nil, err
-	}
-	if q.operation.Target.Named == "" {
-		q.operation.Target.Named = p.database
 	}
 	started := time.Now()
 	result, err := a.options.Execute(r.Context(), r.Cancel(), &q.operation)

@@ -50,6 +50,15 @@ func (r *Request) Admit(guard Guard) error {
 	return r.server.guard(r, guard)
 }
 
+// Insist refuses a request of nobody, also where no key is asked for: for routes with the
+// guard Own, after Admit.
+func (r *Request) Insist() error {
+	var array [carriers][]byte
+	err := r.server.options.Keys.Insist(&r.Attempt, r.credentials(array[:0]))
+	r.Principal = r.Attempt.Principal
+	return err
+}
+
 // guard finds out who asks and decides whether what is guarded is for them. What depends on
 // the client, on routes with the guard Data, gateway.Execute decides.
 func (s *Server) guard(r *Request, guard Guard) error {

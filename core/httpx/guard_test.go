@@ -209,7 +209,7 @@ func TestGuards(t *testing.T) {
 	}{
 		{"nothing", nil, [4]string{"nobody", "nobody", "nobody", "api_key_required"}, [4]string{"nobody", "api_key_required", "api_key_required", "api_key_required"}},
 		{"a dummy", []string{"apikey", "ath_pub.secret"}, [4]string{"nobody", "nobody", "nobody", "api_key_required"},
-			[4]string{"nobody", "invalid_api_key", "invalid_api_key", "api_key_required"}},
+			[4]string{"nobody", "invalid_api_key", "invalid_api_key", "invalid_api_key"}},
 		{"a revoked key", []string{"apikey", gone}, [4]string{"nobody", "invalid_api_key", "invalid_api_key", "invalid_api_key"},
 			[4]string{"nobody", "invalid_api_key", "invalid_api_key", "invalid_api_key"}},
 		{"a key without rights", []string{"apikey", plain}, [4]string{"plain", "plain", "plain", "right_required"}, [4]string{"plain", "plain", "plain", "right_required"}},

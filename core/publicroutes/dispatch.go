@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/athena-gateway/athena/core/auth"
 	"github.com/athena-gateway/athena/core/gateway"
 	"github.com/athena-gateway/athena/core/httpx"
 	"github.com/athena-gateway/athena/sdk"
@@ -35,8 +36,11 @@ func (r *Routes) dispatch(q *httpx.Request) (*httpx.Response, error) {
 	if err := q.Admit(guard); err != nil {
 		return nil, err
 	}
-	if p == nil || p.RequireKey != nil && *p.RequireKey && q.Principal == nil {
-		return nil, notFound()
+	if p == nil || p.RequireKey != nil && *p.RequireKey {
+		// A wrong key counts whether there is such a route or not.
+		if err := q.Insist(); err != nil || p == nil {
+			return nil, notFound()
+		}
 	}
 	c := &call{route: p, op: q.Param("op"), at: time.Now()}
 	c.log = func(e *sdk.Error) {
@@ -44,15 +48,19 @@ func (r *Routes) dispatch(q *httpx.Request) (*httpx.Response, error) {
 	}
 	as := &gateway.Operation{Door: "public", Name: c.op, Method: q.Method(), Path: "/public/" + p.Key + "/" + c.op, Started: q.Started(),
 		Target: gateway.Target{Named: p.Client}, RequestID: q.ID, Principal: q.Principal}
+	// Who may not use the route learns nothing of it, and does not use it up.
+	if err := r.authorize(q, p, c.op); err != nil {
+		c.log(sdk.AsError(err))
+		r.refuse(as, err)
+		return nil, notFound()
+	}
 	if err := c.admit(); err != nil {
-		if slices.Contains(operations, c.op) { // another word is the caller's own, and no operation
-			r.options.Refuse(as, err)
-		}
+		r.refuse(as, err)
 		return nil, err
 	}
 	response, err := r.options.Serve(q, as, p.subject(c.op), func(ctx context.Context, cancel context.CancelCauseFunc, o *gateway.Operation) (*gateway.Result, error) {
 		o.Target = as.Target // whatever else the request says of it
-		o.Open, o.Right = p.open(), "public."+p.Key+".execute"
+		o.Open, o.Right = p.open(), p.right()
 		for i := range o.Call.Statements {
 			if err := p.restrict(&o.Call.Statements[i]); err != nil {
 				return nil, err
@@ -69,6 +77,32 @@ func (r *Routes) dispatch(q *httpx.Request) (*httpx.Response, error) {
 	}
 	return response, err
 }
+
+// refuse notes a refused operation. Another word than theirs is the caller's own, and none.
+func (r *Routes) refuse(as *gateway.Operation, err error) {
+	if slices.Contains(operations, as.Name) {
+		r.options.Refuse(as, err)
+	}
+}
+
+// rights are what the operations take of a key without the route's own right. A statement may
+// take more: gateway.Execute decides about it.
+var rights = map[string]string{opQuery: auth.Query, opFetch: auth.Fetch, opInsert: auth.Insert, opUpdate: auth.Update, opDelete: auth.Delete}
+
+// authorize decides whether who asks may use the route's client for an operation.
+func (r *Routes) authorize(q *httpx.Request, p *pinned, op string) error {
+	if p.open() {
+		return nil
+	}
+	right := p.right()
+	if own, known := rights[op]; known && !q.Principal.Has(right) {
+		right = own
+	}
+	return r.options.Keys.Use(&q.Attempt, p.Client, right)
+}
+
+// right is the right to use the route for all that it offers.
+func (p *pinned) right() string { return "public." + p.Key + ".execute" }
 
 // open reports whether everybody may use the route.
 func (p *pinned) open() bool { return p.RequireKey != nil && !*p.RequireKey }

@@ -18,6 +18,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/time/rate"
 
+	"github.com/athena-gateway/athena/core/auth"
 	"github.com/athena-gateway/athena/core/gateway"
 	"github.com/athena-gateway/athena/core/httpx"
 	"github.com/athena-gateway/athena/core/ledger"
@@ -113,6 +114,7 @@ type Grammar struct {
 type Options struct {
 	Ledger  *ledger.Ledger
 	Logger  hclog.Logger
+	Keys    *auth.Keyring
 	Grammar Grammar
 	Execute gateway.Executor
 	Refuse  func(*gateway.Operation, error) // notes an operation that is not executed
@@ -177,11 +179,16 @@ func (r *Routes) find(key string) (*pinned, error) {
 	return (*r.active.Load())[key], nil
 }
 
-// HostClient is the client of the active route with the key label, "" if there is none.
+// HostClient is the client of the active route with the key label. Error: NotFound
+// "unknown_public_route": a name that leads nowhere must not lead to the default client.
 func (r *Routes) HostClient(label string) (string, error) {
 	p, err := r.find(label)
-	if p == nil {
+	if err != nil {
 		return "", err
+	}
+	if p == nil {
+		return "", sdk.E(sdk.NotFound, unknownRoute, "the host name stands for no public route").
+			WithHint("check the host name, or name a client in the X-Athena-Client header")
 	}
 	return p.Client, nil
 }

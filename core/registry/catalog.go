@@ -386,6 +386,10 @@ func (r *Registry) resolve(ctx context.Context, before *row, name string, e Edit
 		} else if before.config == "" {
 			wrong["backend"] = "want the name of a plugin, such as sqlite or postgres"
 		}
+		if name, ok := r.unmask(before, after.Backend, &config); !ok {
+			wrong["config"] = fmt.Sprintf("holds *** for %q: give its value, or leave config out to keep it as it is", name)
+		}
+		after.config = string(config)
 	case e.Backend.Value != nil && *e.Backend.Value != before.Backend:
 		wrong["backend"] = "the backend changes together with config alone"
 	}
@@ -430,6 +434,36 @@ func (r *Registry) resolve(ctx context.Context, before *row, name string, e Edit
 		columns["backend"] = after.Backend
 	}
 	return columns, nil
+}
+
+// unmask puts the stored values in the place of the *** of a config, which answers have for what
+// may be a secret. It fails with the name of a member for which nothing is stored.
+func (r *Registry) unmask(before *row, backend string, config *json.RawMessage) (name string, ok bool) {
+	var members, stored map[string]json.RawMessage
+	if json.Unmarshal(*config, &members) != nil {
+		return "", true // the backend says what is wrong
+	}
+	if before.config != "" && before.Backend == backend {
+		plain, err := r.options.Sealer.open(before.ClientName, "config", before.config)
+		if err == nil {
+			_ = json.Unmarshal([]byte(plain), &stored) // what cannot be read keeps nothing
+		}
+	}
+	kept := false
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		var text string
+		if json.Unmarshal(members[name], &text) != nil || text != "***" {
+			continue
+		}
+		if stored[name] == nil {
+			return name, false
+		}
+		members[name], kept = stored[name], true
+	}
+	if kept {
+		*config, _ = json.Marshal(members)
+	}
+	return "", true
 }
 
 func (f *Field[T]) trim() {
@@ -514,8 +548,9 @@ func (r *Registry) Create(ctx context.Context, a *ledger.Audit, name string, e E
 	})
 }
 
-// Update changes a client. Errors: NotFound "unknown_client", else those of Create. When it
-// returns, the change has been tried once.
+// Update changes a client. Errors: NotFound "unknown_client", Conflict "client_changed" if
+// somebody else has changed it meanwhile, else those of Create. When it returns, the change
+// has been tried once.
 func (r *Registry) Update(ctx context.Context, a *ledger.Audit, name string, e Edit) (*Record, error) {
 	before, err := r.stored(ctx, name)
 	if err != nil {
@@ -525,21 +560,22 @@ func (r *Registry) Update(ctx context.Context, a *ledger.Audit, name string, e E
 	if err != nil {
 		return nil, err
 	}
-	return r.edit(ctx, a, name, columns)
+	return r.edit(ctx, a, name, before, columns)
 }
 
 // SetFrozen freezes or thaws a client. Error: NotFound "unknown_client".
 func (r *Registry) SetFrozen(ctx context.Context, a *ledger.Audit, name string, frozen bool) (*Record, error) {
-	return r.edit(ctx, a, name, map[string]any{"is_frozen": frozen})
+	return r.edit(ctx, a, name, nil, map[string]any{"is_frozen": frozen})
 }
 
 // Delete deletes a client: its row stays, and says so. Error: NotFound "unknown_client".
 func (r *Registry) Delete(ctx context.Context, a *ledger.Audit, name string) (*Record, error) {
-	return r.edit(ctx, a, name, map[string]any{"deleted_at": time.Now().UTC()})
+	return r.edit(ctx, a, name, nil, map[string]any{"deleted_at": time.Now().UTC()})
 }
 
-// edit sets columns of the row of a client that is not deleted.
-func (r *Registry) edit(ctx context.Context, a *ledger.Audit, name string, columns map[string]any) (*Record, error) {
+// edit sets columns of the row of a client that is not deleted. They were chosen by the row
+// seen; nil: by none.
+func (r *Registry) edit(ctx context.Context, a *ledger.Audit, name string, seen *row, columns map[string]any) (*Record, error) {
 	return r.write(ctx, a, name, func(ctx context.Context, c *sql.Conn, before *row) error {
 		if _, inFile := r.file[name]; before == nil && inFile { // before it was seeded
 			if err := r.seedRow(ctx, c, name); err != nil {
@@ -547,15 +583,30 @@ func (r *Registry) edit(ctx context.Context, a *ledger.Audit, name string, colum
 			}
 		} else if before == nil || before.DeletedAt != nil {
 			return r.errUnknown(name, before)
+		} else if seen != nil && before.changedSince(seen) {
+			return sdk.E(sdk.Conflict, "client_changed", fmt.Sprintf("somebody else has changed the client %q meanwhile", name)).
+				WithHint("look at it again, GET /admin/clients/{client_name}, and repeat the change if it still fits")
 		}
 		columns["updated_at"] = time.Now().UTC()
 		return update(ctx, c, name, columns)
 	})
 }
 
+// changedSince reports whether a row has been changed since it was seen, as a blank one if it
+// had not been seeded then.
+func (w *row) changedSince(seen *row) bool {
+	if seen.ID == "" {
+		return !w.UpdatedAt.Equal(w.CreatedAt)
+	}
+	return w.ID != seen.ID || !w.UpdatedAt.Equal(seen.UpdatedAt)
+}
+
 // write changes the row of a client in one transaction with its audit line, and returns it as
 // it is then.
 func (r *Registry) write(ctx context.Context, a *ledger.Audit, name string, f func(context.Context, *sql.Conn, *row) error) (*Record, error) {
+	if CheckName(name) != "" { // a ledger may not even take it for text
+		return nil, r.errUnknown(name, nil)
+	}
 	var after *Record
 	a.Target = name
 	err := r.options.Ledger.Change(ctx, ledger.Clients, a, func(ctx context.Context, c *sql.Conn) error {
@@ -601,6 +652,9 @@ func update(ctx context.Context, c *sql.Conn, name string, columns map[string]an
 // stored returns the row of a client that is not deleted. One of the file that was not seeded
 // yet has a blank one.
 func (r *Registry) stored(ctx context.Context, name string) (*row, error) {
+	if CheckName(name) != "" {
+		return nil, r.errUnknown(name, nil)
+	}
 	var found *row
 	if err := r.options.Ledger.Read(ctx, func(ctx context.Context, c *sql.Conn) (err error) {
 		found, err = selectRow(ctx, c, name)
@@ -648,6 +702,9 @@ func (r *Registry) Records(ctx context.Context, deleted bool, limit, offset int)
 // Record is the row of a client, also of one that was deleted. Error: NotFound
 // "unknown_client".
 func (r *Registry) Record(ctx context.Context, name string) (*Record, error) {
+	if CheckName(name) != "" {
+		return nil, r.errUnknown(name, nil)
+	}
 	var found []*Record
 	err := r.options.Ledger.Read(ctx, func(ctx context.Context, c *sql.Conn) (err error) {
 		found, err = r.selectRecords(ctx, c, ` WHERE c.client_name = $1`, name)

@@ -18,6 +18,7 @@ import (
 	"github.com/athena-gateway/athena/core/ledger"
 	"github.com/athena-gateway/athena/core/ledger/ledgertest"
 	"github.com/athena-gateway/athena/internal/testenv"
+	"github.com/athena-gateway/athena/sdk"
 )
 
 // sealer makes a Sealer with the given keys.
@@ -249,6 +250,56 @@ func TestCatalog(t *testing.T) {
 	})
 }
 
+// TestChangedMeanwhile: a change that was checked against a row which somebody else has changed
+// since is refused. One that was checked before the row was seeded is not.
+func TestChangedMeanwhile(t *testing.T) {
+	ledgertest.EachURI(t, func(t *testing.T, uri string) {
+		g := start(t, ledgertest.Open(t, uri), withKey(newKey()), inFile("file", "/file"))
+		ctx := context.Background()
+		if _, err := g.Create(ctx, change(), "a", given(`{"path":"/one"}`)); err != nil {
+			t.Fatal(err)
+		}
+		seen, err := g.stored(ctx, "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		columns, err := g.resolve(ctx, seen, "a", Edit{Description: value("mine")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := g.Update(ctx, change(), "a", given(`{"path":"/two"}`)); err != nil {
+			t.Fatal(err)
+		}
+		_, err = g.edit(ctx, change(), "a", seen, columns)
+		wantReason(t, err, "client_changed", "repeat the change")
+		if g.path(t, "a") != "/two" {
+			t.Error("the refused change has moved the client")
+		}
+		blank := &row{Record: Record{ClientName: "file", Backend: "db"}}
+		<-g.seeded
+		if _, err := g.edit(ctx, change(), "file", blank, map[string]any{"description": "x"}); err != nil {
+			t.Error(err)
+		}
+		_, err = g.edit(ctx, change(), "file", blank, map[string]any{"description": "y"})
+		wantReason(t, err, "client_changed")
+		for _, name := range []string{"a\x00", "\xff", ""} {
+			for what, f := range map[string]func() error{
+				"Record":       func() error { _, err := g.Record(ctx, name); return err },
+				"Update":       func() error { _, err := g.Update(ctx, change(), name, Edit{}); return err },
+				"SetFrozen":    func() error { _, err := g.SetFrozen(ctx, change(), name, true); return err },
+				"Delete":       func() error { _, err := g.Delete(ctx, change(), name); return err },
+				"Config":       func() error { _, err := g.Config(ctx, name); return err },
+				"SetConfig":    func() error { _, err := g.SetConfig(ctx, change(), name, nil); return err },
+				"DeleteConfig": func() error { _, err := g.DeleteConfig(ctx, change(), name); return err },
+			} {
+				if e := sdk.AsError(f()); e == nil || e.Reason != "unknown_client" {
+					t.Errorf("%s of %q: %v", what, name, e)
+				}
+			}
+		}
+	})
+}
+
 // TestConnections: the ways to say where a client's database is, and which one holds.
 func TestConnections(t *testing.T) {
 	l := ledgertest.Open(t, "sqlite://"+filepath.Join(t.TempDir(), "l.db"))
@@ -283,6 +334,9 @@ func TestConnections(t *testing.T) {
 		{"a", Edit{PGURI: value("postgresql://u@h1:1,h2:2/d?target_session_attrs=any")}, `{"uri":"postgresql://u@h1:1,h2:2/d?target_session_attrs=any"}`},
 		{"a", Edit{PGURI: value("postgres:///d?host=/run/postgresql")}, `{"uri":"postgres:///d?host=/run/postgresql"}`},
 		{"a", given(`{"path":"/p"}`), `{"path":"/p"}`},
+		{"a", given(`{"path":"/p","token":"t0ken-s3cret"}`), `{"path":"/p","token":"t0ken-s3cret"}`},
+		{"a", given(`{"token":"***","path":"/q"}`), `{"path":"/q","token":"t0ken-s3cret"}`}, // as it was shown
+		{"a", Edit{Config: value(json.RawMessage(`{"token":"\u002a**"}`))}, `{"token":"t0ken-s3cret"}`},
 		{"file", Edit{PGURI: value(given1)}, `{"uri":"postgres://u:s3cret@h/one"}`},
 		{"file", Edit{PGURI: null}, `{"path":"/file"}`},
 	} {
@@ -315,6 +369,7 @@ func TestConnections(t *testing.T) {
 		{"n", Edit{PGURIEnvVar: value("ATHENA_SECRET_KEY")}, "pg_uri_env_var: variables that begin with ATHENA_"},
 		{"n", Edit{PGURI: value(given1), Config: value(config)}, "config: give either"},
 		{"n", Edit{PGURI: value(given1), Backend: value("db")}, "backend: a client by pg_uri"},
+		{"n", given(`{"token":"***"}`), `config: holds *** for "token"`},
 		{"n", Edit{Config: value(config)}, "backend: want the name of a plugin"},
 		{"n", Edit{Config: value(config), Backend: value("bd")}, `backend: there is no plugin "bd"`},
 		{"n", Edit{Config: value(json.RawMessage(`{"pth":"x"}`)), Backend: value("db")}, `config: unknown key "pth"; did you mean "path"?`},
@@ -325,6 +380,13 @@ func TestConnections(t *testing.T) {
 		if strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("the error tells a secret: %v", err)
 		}
+	}
+	for _, edit := range []Edit{
+		{Config: value(json.RawMessage(`{"token":"***"}`)), Backend: value("postgres")}, // another one's
+		given(`{"path":"***"}`), // nothing is stored of it
+	} {
+		_, err := g.Update(ctx, change(), "a", edit)
+		wantReason(t, err, "invalid_body", "config: holds ***")
 	}
 	_, err := g.Update(ctx, change(), "a", Edit{Backend: value("postgres")})
 	wantReason(t, err, "invalid_body", "backend: the backend changes together with config")

@@ -186,8 +186,12 @@ func (r *Registry) checkOverrides(ctx context.Context, name string, own Override
 	return errFields(wrong)
 }
 
-// DeleteConfig removes the overrides of a client, if there are any, and returns them.
+// DeleteConfig removes the overrides of a client and reports whether there were any. Error:
+// NotFound "unknown_client" for what is no client's name.
 func (r *Registry) DeleteConfig(ctx context.Context, a *ledger.Audit, name string) (existed bool, err error) {
+	if CheckName(name) != "" {
+		return false, r.errUnknown(name, nil)
+	}
 	_, err = r.writeConfig(ctx, a, name, func(ctx context.Context, c *sql.Conn) error {
 		result, err := c.ExecContext(ctx, `DELETE FROM client_configs WHERE client_name = $1`, name)
 		if err != nil {

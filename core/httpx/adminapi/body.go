@@ -74,6 +74,16 @@ func InvalidFields(code, message string, wrong map[string]string) error {
 	return e
 }
 
+// Instead refuses a member that has another name here.
+func Instead(name string) func(json.RawMessage) error {
+	return func(raw json.RawMessage) error {
+		if raw == nil {
+			return nil
+		}
+		return fmt.Errorf("unknown field; use %q", name)
+	}
+}
+
 // NoBody refuses a body with anything in it, which would be without effect.
 func NoBody(r *httpx.Request) error { return ReadBody(r.Body, nil) }
 
