@@ -12,11 +12,11 @@ import (
 	"github.com/google/uuid"
 )
 
-// load reads everything that deciding takes. The first time it adds the rights that the
-// gateway asks for where they are missing.
+// load reads everything that deciding takes. The first time it has the rights added that
+// the gateway asks for, where they are missing: on another connection, as its own only reads.
 func (k *Keyring) load(ctx context.Context, c *sql.Conn) error {
 	if !k.seeded {
-		if err := seed(ctx, c, k.now()); err != nil {
+		if err := k.ledger.Read(ctx, k.seed); err != nil {
 			return err
 		}
 		k.seeded = true
@@ -93,10 +93,11 @@ func each(ctx context.Context, c *sql.Conn, f func(scan func(...any) error) erro
 }
 
 // seed adds the rights that the gateway asks for.
-func seed(ctx context.Context, c *sql.Conn, now time.Time) error {
+func (k *Keyring) seed(ctx context.Context, c *sql.Conn) error {
+	now := k.now().UTC()
 	for _, right := range catalogue {
 		if _, err := c.ExecContext(ctx, `INSERT INTO api_key_rights (id, name, description, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)
-			ON CONFLICT (name) DO NOTHING`, newID(), right.Name, right.Description, now.UTC()); err != nil {
+			ON CONFLICT (name) DO NOTHING`, newID(), right.Name, right.Description, now); err != nil {
 			return err
 		}
 	}

@@ -63,11 +63,21 @@ func (g *Gateway) record(op *Operation, o *outcome, took time.Duration) {
 	if o.err != nil {
 		e.Status = g.options.Status(o.err, op.Writes)
 		e.Failed(o.err)
-		if o.backend == "" || o.err.Kind == sdk.NotFound {
+		if !vouches(o.err) {
 			e.Table, e.NamedTable = "", e.Table
 		}
 	}
 	g.options.Log.Record(&e)
+}
+
+// vouches reports whether an error tells that the operation's table is there: the database
+// has looked at it and complains about something else.
+func vouches(e *sdk.Error) bool {
+	switch e.Kind {
+	case sdk.NotFound, sdk.Unavailable, sdk.Unauthenticated, sdk.Forbidden:
+		return false
+	}
+	return e.Source == sdk.FromDownstream || e.Reason == "undefined_column"
 }
 
 // tableName is the table of an operation's first statement, with its schema if one was

@@ -70,6 +70,7 @@ func classify(e *sdk.Error, writes bool) failure {
 	if f.retryAfter == 0 {
 		f.retryAfter = retryByKind[kind]
 	}
+	writes = writes || wrote(e)
 	switch {
 	case kind == sdk.Unauthenticated && e.Source == sdk.FromDownstream:
 		// The database refused the gateway's credentials, not the caller's.
@@ -84,6 +85,10 @@ func classify(e *sdk.Error, writes bool) failure {
 	}
 	return f
 }
+
+// wrote reports whether the gateway itself says that it has stored something, which it does
+// on routes that write to no client's database too.
+func wrote(e *sdk.Error) bool { return e.Source == sdk.FromHost && e.Executed == sdk.ExecutedYes }
 
 // Status is the status of an answer with the error, of a route that writes or not.
 func Status(e *sdk.Error, writes bool) int {
@@ -139,7 +144,7 @@ func (f *failure) appendData(dst []byte, operation string, writes bool) []byte {
 	text("operation", operation)
 	// A refusal says by its status that nothing was done; a database may have done a part.
 	partly := f.Executed == sdk.ExecutedYes || f.Source == sdk.FromDownstream && f.Executed == sdk.ExecutedUnknown
-	if writes && (f.status >= 499 || partly) {
+	if (writes || wrote(f.Error)) && (f.status >= 499 || partly) {
 		text("executed", [...]string{sdk.ExecutedUnknown: "unknown", sdk.ExecutedNo: "no", sdk.ExecutedYes: "yes"}[min(f.Executed, sdk.ExecutedYes)])
 	}
 	if !f.masked() {

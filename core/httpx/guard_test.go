@@ -233,6 +233,44 @@ func TestGuards(t *testing.T) {
 	}
 }
 
+// TestMixedGuards: while keys are asked for, but not by each client, requests of nobody are
+// held to be of this site.
+func TestMixedGuards(t *testing.T) {
+	l := ledgertest.Open(t, "sqlite://"+filepath.Join(t.TempDir(), "ledger.db"))
+	keys := auth.New(auth.Options{Ledger: l, AdminKey: adminKey})
+	t.Cleanup(keys.Close)
+	if _, err := keys.Enforce(t.Context(), &ledger.Audit{}, true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keys.EnforceClient(t.Context(), &ledger.Audit{}, "open", false); err != nil {
+		t.Fatal(err)
+	}
+	plain, _, err := keys.CreateKey(t.Context(), &ledger.Audit{}, auth.Spec{Name: "plain", Active: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, url := start(t, Options{Keys: keys, Routes: []Route{{Method: "GET", Path: "/key", Guard: Key, Operation: "test", Handle: who},
+		{Method: "GET", Path: "/data", Guard: Data, Operation: "test", Handle: who}}})
+	foreign := []string{"Origin", "https://elsewhere.example"}
+	for _, test := range []struct {
+		what      string
+		headers   []string
+		key, data string
+	}{
+		{"nothing", nil, "api_key_required", "nobody"},
+		{"a page of another site", foreign, "api_key_required", "cross_site_request"},
+		{"a page that a browser says is of another site", []string{"Sec-Fetch-Site", "cross-site"}, "api_key_required", "cross_site_request"},
+		{"a page of another site with a key", append(foreign, "apikey", plain), "plain", "plain"},
+		{"a page of another site with the admin key", append(foreign, "apikey", adminKey), "admin", "admin"},
+	} {
+		for path, want := range map[string]string{"/key": test.key, "/data": test.data} {
+			if a := call(t, "GET", url+path, "", test.headers...); !strings.Contains(a.body, `"`+want+`"`) {
+				t.Errorf("%s at %s: %d %s, want %s", test.what, path, a.status, a.body, want)
+			}
+		}
+	}
+}
+
 // FuzzBearer: what is taken for a token is the end of the header, and only of the scheme Bearer.
 func FuzzBearer(f *testing.F) {
 	for _, header := range []string{"Bearer a", "bearer  b", "Basic c", "Bearer", "Bearer ", "BEARER\tx", ""} {

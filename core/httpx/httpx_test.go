@@ -151,6 +151,8 @@ func TestErrorEnvelope(t *testing.T) {
 		{"lost read", &sdk.Error{Kind: sdk.Unavailable, Reason: "plugin_lost", Message: "lost"}, false, 503, "1", ""},
 		{"lost write", &sdk.Error{Kind: sdk.Unavailable, Reason: "plugin_lost", Message: "lost"}, true, 502, "",
 			`{"status":"error","code":"outcome_unknown","message":"lost","error":"lost","data":{"operation":"test","executed":"unknown"}}`},
+		{"stored, but not loaded", &sdk.Error{Kind: sdk.Unavailable, Reason: "ledger_unavailable", Source: sdk.FromHost, Executed: sdk.ExecutedYes, Message: "stored", RetryAfter: time.Second}, false, 502, "",
+			`{"status":"error","code":"ledger_unavailable","message":"stored","error":"stored","data":{"operation":"test","executed":"yes"}}`},
 		{"timeout", context.DeadlineExceeded, true, 504, "",
 			`{"status":"error","code":"deadline_exceeded","message":"the deadline passed before the answer","error":"the deadline passed before the answer","data":{"operation":"test","executed":"unknown"}}`},
 		{"unsupported", sdk.E(sdk.Unsupported, "x", "no"), false, 400, "", ""},

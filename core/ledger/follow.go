@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,15 +25,16 @@ type follower struct {
 }
 
 // Follow loads a subject: at once if the ledger is ready, else as soon as it is, and again
-// after each change of it by whichever gateway. Loads of one follower never overlap, one that
-// fails is repeated, and what was loaded stays in use meanwhile.
+// after each change of it by whichever gateway. All queries of one load see the same state,
+// and it may not write with its connection. Loads of one follower never overlap, one that fails is repeated, and
+// what was loaded stays in use meanwhile.
 func (l *Ledger) Follow(s Subject, load func(context.Context, *sql.Conn) error) {
 	f := &follower{subject: s, load: load, seen: -1}
 	l.mu.Lock()
 	l.followers = append(l.followers, f)
 	l.mu.Unlock()
 	if l.isReady() {
-		l.refresh(context.Background(), f)
+		_ = l.refresh(context.Background(), f) // watch repeats what fails
 	}
 }
 
@@ -67,31 +69,34 @@ func (l *Ledger) following(s Subject) []*follower {
 	return list
 }
 
-func (l *Ledger) reload(ctx context.Context, s Subject) {
+func (l *Ledger) reload(ctx context.Context, s Subject) error {
+	var failed error
 	for _, f := range l.following(s) {
-		l.refresh(ctx, f)
+		failed = errors.Join(failed, l.refresh(ctx, f))
 	}
+	return failed
 }
 
-// refresh loads what has changed since the follower's last load.
-func (l *Ledger) refresh(ctx context.Context, f *follower) {
+// refresh loads what has changed since the follower's last load. The error has been logged.
+func (l *Ledger) refresh(ctx context.Context, f *follower) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	err := l.use(ctx, func(ctx context.Context, c *sql.Conn) error {
-		// The version comes first: a change that comes between is loaded twice, never missed.
-		var version int64
-		err := c.QueryRowContext(ctx, "SELECT coalesce(max(version), 0) FROM control_versions WHERE subject = $1", string(f.subject)).Scan(&version)
-		if err != nil || version == f.seen {
-			return err
-		}
-		if err := f.load(ctx, c); err != nil {
-			return err
-		}
-		f.seen = version
-		f.loaded.Store(true)
-		return nil
+		return l.transact(ctx, c, l.reading(), func() error {
+			var version int64
+			err := c.QueryRowContext(ctx, "SELECT coalesce(max(version), 0) FROM control_versions WHERE subject = $1", string(f.subject)).Scan(&version)
+			if err != nil || version == f.seen {
+				return err
+			}
+			if err := f.load(ctx, c); err != nil {
+				return err
+			}
+			f.seen = version
+			f.loaded.Store(true)
+			return nil
+		})
 	})
 	problem := ""
 	if err != nil {
@@ -102,6 +107,7 @@ func (l *Ledger) refresh(ctx context.Context, f *follower) {
 		l.log.Warn("a part of the control plane could not be loaded; what is known stays in use", "subject", f.subject, "error", err)
 	}
 	f.problem = problem
+	return err
 }
 
 // watch makes a PostgreSQL ledger ready that could not be reached, then looks for changes
@@ -165,7 +171,7 @@ func (l *Ledger) look(ctx context.Context) {
 	l.up()
 	for _, f := range l.following("") {
 		if ctx.Err() == nil && (!f.loaded.Load() || f.behind(versions[f.subject])) {
-			l.refresh(ctx, f)
+			_ = l.refresh(ctx, f) // the next look repeats what fails
 		}
 	}
 }

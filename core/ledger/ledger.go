@@ -190,7 +190,8 @@ type Audit struct {
 // raises the subject's version; changes of one subject follow each other, whichever gateway
 // makes them. When it returns nil this gateway has loaded the subject anew. A subject of ""
 // is one that nobody keeps in memory. Errors are as Read's; with one, nothing has changed
-// unless it says executed=unknown.
+// unless it says executed=unknown, or executed=yes: then the change is stored, but this
+// gateway could not load it and tries that again until it can.
 func (l *Ledger) Change(ctx context.Context, s Subject, a *Audit, f func(context.Context, *sql.Conn) error) error {
 	err := l.transaction(ctx, func(ctx context.Context, c *sql.Conn) error {
 		if s != "" {
@@ -212,7 +213,12 @@ func (l *Ledger) Change(ctx context.Context, s Subject, a *Audit, f func(context
 	if l.publish != nil {
 		l.publish(s)
 	}
-	l.reload(context.WithoutCancel(ctx), s)
+	if err := l.reload(context.WithoutCancel(ctx), s); err != nil {
+		e := unavailable(err.Error())
+		e.Executed, e.Message = sdk.ExecutedYes, "the change is stored, but this gateway could not load it yet"
+		e.Hint = "do not repeat it: it is in use as soon as the gateway's own database answers again, see /health"
+		return e
+	}
 	return nil
 }
 
@@ -276,18 +282,30 @@ func (l *Ledger) transaction(ctx context.Context, f func(context.Context, *sql.C
 		}
 	}
 	return l.use(ctx, func(ctx context.Context, c *sql.Conn) error {
-		return l.transact(ctx, c, func() error { return f(ctx, c) })
+		return l.transact(ctx, c, l.writing(), func() error { return f(ctx, c) })
 	})
 }
 
-// transact runs f between BEGIN and COMMIT on c. On SQLite the transaction is a writer's from
-// its beginning, so that it never fails in the middle because another came first. Nobody gets
-// a connection that may be in a transaction, whatever f did.
-func (l *Ledger) transact(ctx context.Context, c *sql.Conn, f func() error) error {
-	begin := "BEGIN IMMEDIATE"
+// writing begins a transaction that changes something. On SQLite it is a writer's from its
+// beginning, so that it never fails in the middle because another came first.
+func (l *Ledger) writing() string {
 	if l.postgres {
-		begin = "BEGIN"
+		return "BEGIN"
 	}
+	return "BEGIN IMMEDIATE"
+}
+
+// reading begins a transaction whose queries all see the same state of the ledger.
+func (l *Ledger) reading() string {
+	if l.postgres {
+		return "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+	}
+	return "BEGIN"
+}
+
+// transact runs f on c between begin, which is writing() or reading(), and COMMIT. Nobody gets
+// a connection that may be in a transaction, whatever f did.
+func (l *Ledger) transact(ctx context.Context, c *sql.Conn, begin string, f func() error) error {
 	discard := func() { _ = c.Raw(func(any) error { return driver.ErrBadConn }) }
 	if _, err := c.ExecContext(ctx, begin); err != nil {
 		discard() // it may have begun

@@ -168,6 +168,57 @@ func TestChangeReachesEverybody(t *testing.T) {
 	})
 }
 
+// TestChangeThatCannotBeLoaded is stored, and its caller is told that it is not in use here
+// yet; the load is tried again.
+func TestChangeThatCannotBeLoaded(t *testing.T) {
+	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
+		var broken atomic.Bool
+		var here atomic.Int64
+		l.Follow(ledger.Clients, func(ctx context.Context, c *sql.Conn) error {
+			if broken.Load() {
+				return errors.New("no")
+			}
+			var n int64
+			err := c.QueryRowContext(ctx, "SELECT count(*) FROM client_configs").Scan(&n)
+			here.Store(n)
+			return err
+		})
+		broken.Store(true)
+		e := sdk.AsError(l.Change(t.Context(), ledger.Clients, &ledger.Audit{}, func(ctx context.Context, c *sql.Conn) error {
+			_, err := c.ExecContext(ctx, `INSERT INTO client_configs (client_name, created_at, updated_at) VALUES ('x', $1, $1)`, time.Now().UTC())
+			return err
+		}))
+		if e == nil || e.Kind != sdk.Unavailable || e.Reason != "ledger_unavailable" || e.Executed != sdk.ExecutedYes || here.Load() != 0 {
+			t.Fatalf("%+v, %d in memory", e, here.Load())
+		}
+		if n := number(t, l, "SELECT count(*) FROM client_configs"); n != 1 {
+			t.Errorf("%d rows are stored", n)
+		}
+		broken.Store(false)
+		eventually(t, "it is loaded", func() bool { return here.Load() == 1 })
+	})
+}
+
+// TestLoadSeesOneState: what changes during a load is not half in it.
+func TestLoadSeesOneState(t *testing.T) {
+	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
+		var once sync.Once
+		l.Follow(ledger.Keys, func(ctx context.Context, c *sql.Conn) (err error) {
+			once.Do(func() {
+				exec(t, l, `INSERT INTO client_statistics (client_name, updated_at) VALUES ('a', $1)`, time.Now().UTC())
+				var n int64
+				if err = c.QueryRowContext(ctx, "SELECT count(*) FROM client_statistics").Scan(&n); n != 0 {
+					t.Errorf("the load sees %d rows that came after its version", n)
+				}
+			})
+			return err
+		})
+		if !l.Loaded(ledger.Keys) {
+			t.Error("it is not loaded")
+		}
+	})
+}
+
 // TestFailedChange leaves nothing behind.
 func TestFailedChange(t *testing.T) {
 	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {

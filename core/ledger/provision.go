@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -52,7 +53,7 @@ var callersKeys = []string{"host", "port", "user", "password", "database", "sslm
 	"target_session_attrs", "connect_timeout", "application_name", "options", "search_path"}
 
 // CallersTarget reads a caller's URI, postgres://user:password@host:port/database. It takes
-// nothing from files, and no password from this process's environment.
+// no password and no client certificate from files or from this process's environment.
 func CallersTarget(uri string) (*Target, error) {
 	if !strings.HasPrefix(uri, "postgres://") && !strings.HasPrefix(uri, "postgresql://") {
 		return nil, errNoURI("")
@@ -63,14 +64,41 @@ func CallersTarget(uri string) (*Target, error) {
 		// The error's text may hold a password that it does not recognize.
 		return nil, errNoURI(": check its port and percent-encoding; its parameters can be " + strings.Join(callersKeys, ", "))
 	}
-	_, rest, _ := strings.Cut(uri, "://")
-	authority, query, _ := strings.Cut(rest, "?")
-	authority, _, _ = strings.Cut(authority, "/")
-	credentials, _, _ := strings.Cut(authority, "@")
-	if !strings.Contains(credentials, ":") && !strings.Contains(query, "password") {
+	if !hasPassword(uri) {
 		config.Password = "" // it would be one of ours
 	}
+	withoutCertificate(config.TLSConfig)
+	for _, other := range config.Fallbacks {
+		withoutCertificate(other.TLSConfig)
+	}
 	return newTarget(config), nil
+}
+
+// hasPassword reports whether a URI has a password of its own that is not empty. As libpq
+// does, it looks for the credentials' @ up to the first slash, and takes the last of
+// parameters with the same name.
+func hasPassword(uri string) bool {
+	_, rest, _ := strings.Cut(uri, "://")
+	password := ""
+	if end := strings.IndexAny(rest, "@/"); end >= 0 && rest[end] == '@' {
+		_, password, _ = strings.Cut(rest[:end], ":")
+		rest = rest[end+1:]
+	}
+	_, query, _ := strings.Cut(rest, "?")
+	for pair := range strings.SplitSeq(query, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		if name, err := url.QueryUnescape(name); err == nil && name == "password" {
+			password = value
+		}
+	}
+	return strings.TrimSpace(password) != ""
+}
+
+// withoutCertificate keeps the client certificate of this process from a server.
+func withoutCertificate(config *tls.Config) {
+	if config != nil {
+		config.Certificates, config.GetClientCertificate = nil, nil
+	}
 }
 
 // ClientTarget reads the URI of a client, which the operator has chosen with all that it

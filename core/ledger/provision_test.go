@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/athena-gateway/athena/internal/testenv"
 	"github.com/athena-gateway/athena/sdk"
@@ -227,6 +230,14 @@ func second[T any](_ T, err error) error { return err }
 func TestCallersTarget(t *testing.T) {
 	t.Setenv("PGPASSWORD", "canary-of-ours")
 	t.Setenv("PGSSLMODE", "")
+	passwords := filepath.Join(t.TempDir(), "pgpass")
+	if err := os.WriteFile(passwords, []byte("*:*:*:*:canary-of-ours\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PGPASSFILE", passwords)
+	certificates := testenv.TLS(t)
+	t.Setenv("PGSSLCERT", certificates.ClientCert)
+	t.Setenv("PGSSLKEY", certificates.ClientKey)
 	for _, uri := range []string{
 		"", "host=localhost user=app", "mysql://app@localhost/db", "POSTGRES://localhost/db", "file:///etc/passwd", "postgres://app:pw@localhost:port/db",
 		"postgres://localhost/db?service=x", "postgres://localhost/db?servicefile=/etc/passwd", "postgres://localhost/db?passfile=/etc/passwd",
@@ -245,6 +256,10 @@ func TestCallersTarget(t *testing.T) {
 		"postgres:///db?host=/var/run/postgresql":                        {"/var/run/postgresql"},
 		"postgres://app@%2Fvar%2Frun%2Fpostgresql/db":                    {"/var/run/postgresql"},
 		"postgres://app@localhost/db?sslmode=disable&search_path=athena": {"localhost"},
+		"postgres://host:5432/x":                                         {"host"},
+		"postgres://app:@host:5432/x":                                    {"host"},
+		"postgres://app@host/password?application_name=password":         {"host"},
+		"postgres://app:pw@host/x?password=":                             {"host"},
 	} {
 		target, err := CallersTarget(uri)
 		if err != nil {
@@ -257,8 +272,14 @@ func TestCallersTarget(t *testing.T) {
 		if target.config.Password != "" {
 			t.Errorf("%q: a password of this process would be sent there", uri)
 		}
+		for _, end := range append(target.config.Fallbacks, &pgconn.FallbackConfig{TLSConfig: target.config.TLSConfig}) {
+			if end.TLSConfig != nil && len(end.TLSConfig.Certificates) > 0 {
+				t.Errorf("%q: a certificate of this process would be shown there", uri)
+			}
+		}
 	}
-	for _, uri := range []string{"postgres://app:mine@localhost/db", "postgres://app@localhost/db?password=mine", "postgres://app:mine@a,b/db"} {
+	for _, uri := range []string{"postgres://app:mine@localhost/db", "postgres://app@localhost/db?password=mine", "postgres://app:mine@a,b/db",
+		"postgres://app:theirs@localhost:5432?password=mine", "postgres://app@localhost/db?passwor%64=mine"} {
 		if target, err := CallersTarget(uri); err != nil || target.config.Password != "mine" {
 			t.Errorf("%q: %v", uri, err)
 		}

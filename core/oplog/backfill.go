@@ -20,6 +20,7 @@ const (
 // key in details alone. Such a row has no door, and gets one when it is done: a gateway that
 // ends in the middle goes on where it was, and two do no harm.
 func (l *Log) backfill(ctx context.Context) {
+	var last any
 	pause, done, step := time.Duration(0), 0, 0
 	for {
 		select {
@@ -27,7 +28,7 @@ func (l *Log) backfill(ctx context.Context) {
 			return
 		case <-time.After(pause):
 		}
-		n, err := l.backfillSome(ctx)
+		n, err := l.backfillSome(ctx, &last)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -61,12 +62,18 @@ type oldRow struct {
 	details           []byte
 }
 
-// backfillSome completes some rows and returns how many.
-func (l *Log) backfillSome(ctx context.Context) (n int, err error) {
+// backfillSome completes some rows after the id last, all if it is nil, moves it to the last
+// of them, and returns how many they were. An index is not scanned again from its beginning,
+// where it holds what has been completed until it is cleaned up.
+func (l *Log) backfillSome(ctx context.Context, last *any) (n int, err error) {
 	err = l.ledger.Read(ctx, func(ctx context.Context, c *sql.Conn) error {
 		var old []oldRow
-		err := each(ctx, c, "SELECT id, status_code, error, message, cache_key, details FROM gateway_operation_log WHERE door IS NULL ORDER BY id LIMIT $1",
-			[]any{backfillRows}, func(rows *sql.Rows) error {
+		after, args := "", []any{backfillRows}
+		if *last != nil {
+			after, args = " AND id > $2", append(args, *last)
+		}
+		err := each(ctx, c, "SELECT id, status_code, error, message, cache_key, details FROM gateway_operation_log WHERE door IS NULL"+after+" ORDER BY id LIMIT $1",
+			args, func(rows *sql.Rows) error {
 				var r oldRow
 				err := rows.Scan(&r.id, &r.status, &r.failed, &r.message, &r.cacheKey, &r.details)
 				old = append(old, r)
@@ -82,6 +89,7 @@ func (l *Log) backfillSome(ctx context.Context) (n int, err error) {
 				r.failed, r.message, r.cacheKey, r.id); err != nil {
 				return err
 			}
+			*last = r.id
 			n++
 		}
 		return nil

@@ -383,7 +383,8 @@ func TestBackfill(t *testing.T) {
 		}
 		// A gateway that ended in the middle, then two that start together.
 		stopped := &Log{ledger: l, logger: hclog.NewNullLogger()}
-		if n, err := stopped.backfillSome(t.Context()); n != backfillRows || err != nil {
+		var last any
+		if n, err := stopped.backfillSome(t.Context(), &last); n != backfillRows || err != nil {
 			t.Fatal(n, err)
 		}
 		log := start(t, l)

@@ -223,8 +223,10 @@ func (t *Tuning) permit(client string, call *sdk.Call) *sdk.Error {
 	for i := range call.Statements {
 		s := &call.Statements[i]
 		if s.Verb == sdk.SQL && t.NoSQL {
-			return sdk.E(sdk.Forbidden, "sql_disabled", fmt.Sprintf("client %q executes no SQL texts", client)).
+			e := sdk.E(sdk.Forbidden, "sql_disabled", fmt.Sprintf("client %q executes no SQL texts", client)).
 				WithHint("use fetch, insert, update and delete, or ask an operator to set sql_enabled for the client")
+			e.Source = sdk.FromHost
+			return e
 		}
 		if !t.ReadOnly {
 			continue
@@ -240,8 +242,10 @@ func (t *Tuning) permit(client string, call *sdk.Call) *sdk.Error {
 }
 
 func errReadOnly(client string) *sdk.Error {
-	return sdk.E(sdk.Forbidden, "client_read_only", fmt.Sprintf("client %q is read only", client)).
+	e := sdk.E(sdk.Forbidden, "client_read_only", fmt.Sprintf("client %q is read only", client)).
 		WithHint("an operator can change that: read_only in PUT /admin/client-configs/{client_name}")
+	e.Source = sdk.FromHost
+	return e
 }
 
 // explain says of an error of a backend that refused to write that the client is read only.
@@ -250,7 +254,7 @@ func (t *Tuning) explain(client string, e *sdk.Error) *sdk.Error {
 		return e
 	}
 	refused := errReadOnly(client)
-	refused.Detail, refused.Executed = e.Message, e.Executed
+	refused.Detail, refused.Source, refused.Executed = e.Message, e.Source, e.Executed
 	return refused
 }
 

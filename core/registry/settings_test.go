@@ -151,7 +151,7 @@ func TestSettings(t *testing.T) {
 		read := sdk.Statement{Verb: sdk.Select, Table: sdk.Table{Name: "t"}}
 		for _, s := range []sdk.Statement{insert, sqlOf("INSERT INTO t VALUES (3, 3)"), sqlOf("DELETE FROM t"), sqlOf("SELECT 1; DELETE FROM t"),
 			sqlOf("PRAGMA user_version = 7"), sqlOf("WITH x AS (SELECT 1) DELETE FROM t")} {
-			if e := g.do(t, "a", s); e == nil || e.Reason != "client_read_only" || e.Kind != sdk.Forbidden || e.Executed != sdk.ExecutedNo {
+			if e := g.do(t, "a", s); e == nil || e.Reason != "client_read_only" || e.Kind != sdk.Forbidden || s.Verb == sdk.Insert && e.Source != sdk.FromHost || e.Executed != sdk.ExecutedNo {
 				t.Errorf("%s %s: %+v", s.Verb, s.SQL.Text, e)
 			}
 		}
@@ -161,7 +161,7 @@ func TestSettings(t *testing.T) {
 			}
 		}
 		must(`{"sql_enabled":false}`)
-		if e := g.do(t, "a", sqlOf("SELECT 1")); e == nil || e.Reason != "sql_disabled" || e.Kind != sdk.Forbidden {
+		if e := g.do(t, "a", sqlOf("SELECT 1")); e == nil || e.Reason != "sql_disabled" || e.Kind != sdk.Forbidden || e.Source != sdk.FromHost {
 			t.Errorf("%+v", e)
 		}
 		for _, s := range []sdk.Statement{insert, read} {

@@ -118,6 +118,8 @@ ALTER TABLE gateway_operation_log
 	ADD COLUMN IF NOT EXISTS details jsonb;
 -- Of rows that an older installation wrote, which are still to be completed.
 CREATE INDEX IF NOT EXISTS gateway_operation_log_older ON gateway_operation_log (id) WHERE door IS NULL;
+-- Without it the planner takes them for few, and sorts all of them for each step.
+ANALYZE gateway_operation_log;
 CREATE INDEX IF NOT EXISTS gateway_operation_log_by_time ON gateway_operation_log USING brin (created_at);
 CREATE INDEX IF NOT EXISTS gateway_operation_log_by_table ON gateway_operation_log (client_name, table_name, operation, created_at);
 
