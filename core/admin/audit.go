@@ -38,12 +38,15 @@ func newActions(l *ledger.Ledger) *ledger.Log[action] {
 	return ledger.NewLog(l, ledger.LogOptions[action]{
 		Table:   "admin_audit_log",
 		Columns: []string{"created_at", "actor", "action", "target", "trace_id", "after"},
-		Values: func(v *action, dst []any) []any {
+		Values: func(v *action, row *ledger.Row) {
 			after, err := json.Marshal(map[string]string{"outcome": v.outcome})
 			if err != nil {
 				after = []byte("{}") // a text can always be written
 			}
-			return append(dst, v.at, v.actor, v.what, v.target, v.traceID, string(after))
+			row.Time(v.at)
+			for _, text := range [...]string{v.actor, v.what, v.target, v.traceID, string(after)} {
+				row.Text(text)
+			}
 		},
 	})
 }
@@ -55,7 +58,7 @@ func (a *API) operated(what string, handle httpx.Handle) httpx.Handle {
 		response, err := handle(r)
 		if a.actions != nil {
 			target := clean(r.Path())
-			a.actions.Append(action{time.Now().UTC(), adminapi.Actor(r), what, target, r.ID, adminapi.Outcome(err)})
+			a.actions.Append(&action{time.Now().UTC(), adminapi.Actor(r), what, target, r.ID, adminapi.Outcome(err)})
 		}
 		return response, err
 	}

@@ -128,29 +128,39 @@ func (r *recorder) flush() {
 
 func (r *recorder) release() {
 	for _, e := range r.entries {
-		r.log.Append(*e)
+		r.log.Append(e)
 	}
 	clear(r.entries)
 }
 
-func (e *entry) values(dst []any) []any {
-	var id, public any
-	rights := "[]"
+func (e *entry) values(row *ledger.Row) {
+	row.Time(e.last)
+	row.Text(e.request)
 	if e.key != nil {
-		id, public = e.key.ID, e.key.PublicID
+		row.Text(e.key.ID)
+		row.Text(e.key.PublicID)
+	} else {
+		row.Null()
+		row.Null()
 	}
+	row.TextOrNull(text(e.client))
+	row.Text(e.method)
+	row.Text(e.path)
+	row.Text(e.remote.String())
+	row.TextOrNull(e.hash)
+	row.TextOrNull(text(e.right))
 	if e.principal != nil {
-		rights = e.principal.granted
+		row.Text(e.principal.granted)
+	} else {
+		row.Text("[]")
 	}
-	return append(dst, e.last.UTC(), e.request, id, public, text(e.client), e.method, e.path, e.remote.String(),
-		text(e.hash), text(e.right), rights, e.failure == "", text(e.failure), e.attempts)
+	row.Bool(e.failure == "")
+	row.TextOrNull(text(e.failure))
+	row.Int(e.attempts)
 }
 
-// text is a word for a column: bounded, and without what PostgreSQL refuses. Nothing is null.
-func text(s string) any {
-	if s == "" {
-		return nil
-	}
+// text is a word for a column: bounded, and without what PostgreSQL refuses.
+func text(s string) string {
 	return strings.ToValidUTF8(strings.ReplaceAll(s[:min(len(s), maxText)], "\x00", ""), "\uFFFD")
 }
 

@@ -247,7 +247,7 @@ type line struct {
 
 func newLog(l *ledger.Ledger, o ledger.LogOptions[line]) *ledger.Log[line] {
 	o.Table, o.Columns = "gateway_operation_log", []string{"created_at", "message"}
-	o.Values = func(v *line, dst []any) []any { return append(dst, v.at, v.text) }
+	o.Values = func(v *line, row *ledger.Row) { row.Time(v.at); row.Text(v.text) }
 	return ledger.NewLog(l, o)
 }
 
@@ -263,7 +263,7 @@ func TestLog(t *testing.T) {
 		for g := range 8 {
 			all.Go(func() {
 				for i := range 500 {
-					log.Append(line{time.Now().UTC(), fmt.Sprintf("%d/%d", g, i)})
+					log.Append(&line{time.Now().UTC(), fmt.Sprintf("%d/%d", g, i)})
 				}
 			})
 		}
@@ -290,14 +290,16 @@ func TestLog(t *testing.T) {
 func TestLogDropsOneBadRow(t *testing.T) {
 	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
 		log := ledger.NewLog(l, ledger.LogOptions[line]{Table: "api_key_auth_log", Columns: []string{"created_at", "succeeded"},
-			Values: func(v *line, dst []any) []any {
+			Values: func(v *line, row *ledger.Row) {
+				row.Time(v.at)
 				if v.text == "bad" {
-					return append(dst, v.at, nil)
+					row.Null()
+				} else {
+					row.Bool(true)
 				}
-				return append(dst, v.at, true)
 			}})
 		for i := range 100 {
-			log.Append(line{time.Now().UTC(), []string{"good", "bad"}[map[bool]int{true: 1}[i == 37]]})
+			log.Append(&line{time.Now().UTC(), []string{"good", "bad"}[map[bool]int{true: 1}[i == 37]]})
 		}
 		if err := l.Flush(t.Context()); err != nil {
 			t.Fatal(err)
@@ -326,7 +328,7 @@ func TestFlushUnderLoad(t *testing.T) {
 					continue
 				}
 				for range 500 {
-					log.Append(line{time.Now().UTC(), "load"})
+					log.Append(&line{time.Now().UTC(), "load"})
 				}
 			}
 		})
@@ -334,7 +336,7 @@ func TestFlushUnderLoad(t *testing.T) {
 		defer close(stop)
 		for i := range 3 {
 			name := fmt.Sprint("flushed ", i)
-			log.Append(line{time.Now().UTC(), name})
+			log.Append(&line{time.Now().UTC(), name})
 			if err := l.Flush(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -354,7 +356,7 @@ func TestPrune(t *testing.T) {
 			if i%5 != 0 {
 				at = at.Add(-2 * time.Hour)
 			}
-			log.Append(line{at, fmt.Sprint(i)})
+			log.Append(&line{at, fmt.Sprint(i)})
 		}
 		if err := l.Flush(t.Context()); err != nil {
 			t.Fatal(err)
@@ -378,7 +380,7 @@ func TestCommitWithoutAnswer(t *testing.T) {
 	}})
 	cut := proxy.CutBefore('C', "COMMIT")
 	for i := range 10 {
-		log.Append(line{time.Now().UTC(), fmt.Sprint(i)})
+		log.Append(&line{time.Now().UTC(), fmt.Sprint(i)})
 	}
 	if err := l.Flush(t.Context()); err != nil {
 		t.Fatal(err)
@@ -399,7 +401,7 @@ func TestDeadLedger(t *testing.T) {
 	log := newLog(l, ledger.LogOptions[line]{Capacity: 100})
 	proxy.Freeze()
 	for i := range 150 {
-		log.Append(line{time.Now().UTC(), fmt.Sprint(i)})
+		log.Append(&line{time.Now().UTC(), fmt.Sprint(i)})
 	}
 	eventually(t, "the status says so", func() bool { return l.Status().State == "unavailable" })
 	proxy.Refuse()
@@ -463,7 +465,7 @@ func TestRefusedLogin(t *testing.T) {
 	exec(t, keeper, "ALTER ROLE "+role+" NOLOGIN")
 	exec(t, keeper, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '"+role+"'")
 	for i := range 50 {
-		log.Append(line{time.Now().UTC(), fmt.Sprint(i)})
+		log.Append(&line{time.Now().UTC(), fmt.Sprint(i)})
 	}
 	eventually(t, "the status says so", func() bool { return l.Status().State == "unavailable" })
 	exec(t, keeper, "ALTER ROLE "+role+" LOGIN")
@@ -510,7 +512,7 @@ func TestChangesBesideABacklog(t *testing.T) {
 	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
 		log := newLog(l, ledger.LogOptions[line]{})
 		for i := range 30000 {
-			log.Append(line{time.Now().UTC(), fmt.Sprint(i)})
+			log.Append(&line{time.Now().UTC(), fmt.Sprint(i)})
 		}
 		for range 20 {
 			if err := l.Change(t.Context(), ledger.Keys, &ledger.Audit{Action: "test"}, func(context.Context, *sql.Conn) error { return nil }); err != nil {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/athena-gateway/athena/sdk"
@@ -24,8 +23,8 @@ const (
 // LogOptions say how the entries of a log become rows.
 type LogOptions[T any] struct {
 	Table   string
-	Columns []string                    // the first is created_at
-	Values  func(v *T, dst []any) []any // appends one value per column
+	Columns []string             // the first is created_at
+	Values  func(v *T, row *Row) // appends one value per column
 	// Also does more in the transaction of a batch, such as statistics, before the rows are
 	// inserted; nil: nothing. It may run again for a batch whose transaction failed.
 	Also      func(ctx context.Context, c *sql.Conn, batch []T) error
@@ -46,7 +45,7 @@ type Log[T any] struct {
 	mu      sync.Mutex
 	queue   [][]T // batches in their order; the last one grows
 	waiting int   // entries in queue
-	spare   []T   // memory for another batch
+	spare   [][]T // memory for other batches
 	writing int   // entries of the batch under way, which count as waiting
 	ended   bool  // nothing is written any more
 	dropped int64
@@ -82,9 +81,9 @@ func NewLog[T any](l *Ledger, o LogOptions[T]) *Log[T] {
 	return g
 }
 
-// Append queues an entry. It never waits: while the queue is full, which a ledger that is
-// down or too slow makes it, entries are dropped and counted.
-func (g *Log[T]) Append(v T) {
+// Append queues a copy of an entry. It never waits: while the queue is full, which a ledger
+// that is down or too slow makes it, entries are dropped and counted.
+func (g *Log[T]) Append(v *T) {
 	g.mu.Lock()
 	if g.ended || g.waiting+g.writing >= g.options.Capacity {
 		g.dropped++
@@ -94,16 +93,29 @@ func (g *Log[T]) Append(v T) {
 	}
 	last := len(g.queue) - 1
 	if last < 0 || len(g.queue[last]) == g.most {
-		g.queue, g.spare = append(g.queue, g.spare), nil
+		g.queue = append(g.queue, g.room())
 		last++
 	}
-	g.queue[last] = append(g.queue[last], v)
+	g.queue[last] = append(g.queue[last], *v)
 	g.waiting++
 	full := g.waiting == g.most
 	g.mu.Unlock()
 	if full {
 		g.hurry()
 	}
+}
+
+// room is memory for another batch, of full size once one was filled.
+func (g *Log[T]) room() []T {
+	if last := len(g.spare) - 1; last >= 0 {
+		batch := g.spare[last]
+		g.spare = g.spare[:last]
+		return batch
+	}
+	if len(g.queue) > 0 {
+		return make([]T, 0, g.most)
+	}
+	return nil
 }
 
 func (g *Log[T]) hurry() {
@@ -155,8 +167,8 @@ func (g *Log[T]) written(batch []T) (more bool) {
 	clear(batch)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(batch) > 0 {
-		g.spare = batch[:0]
+	if len(batch) > 0 && len(g.spare) < 2 {
+		g.spare = append(g.spare, batch[:0])
 	}
 	g.settled += int64(g.writing)
 	g.writing = 0
@@ -243,14 +255,11 @@ func (g *Log[T]) try(ctx context.Context, id string, batch []T) error {
 
 // copy sends the rows by COPY.
 func (g *Log[T]) copy(ctx context.Context, c *sql.Conn, batch []T) error {
-	var values []any
-	rows := pgx.CopyFromSlice(len(batch), func(i int) ([]any, error) {
-		values = g.options.Values(&batch[i], values[:0])
-		return values, nil
-	})
+	rows := &lines[T]{batch: batch, write: g.options.Values, row: Row{lines: true}}
+	defer rows.end()
 	return c.Raw(func(driverConn any) error {
-		conn := driverConn.(*stdlib.Conn).Conn()
-		_, err := conn.CopyFrom(ctx, pgx.Identifier{g.options.Table}, g.options.Columns, rows)
+		conn := driverConn.(*stdlib.Conn).Conn().PgConn()
+		_, err := conn.CopyFrom(ctx, rows, "COPY "+g.options.Table+" ("+strings.Join(g.options.Columns, ", ")+") FROM STDIN")
 		return err
 	})
 }
@@ -259,18 +268,18 @@ func (g *Log[T]) copy(ctx context.Context, c *sql.Conn, batch []T) error {
 const insertedAtOnce = 50
 
 func (g *Log[T]) insert(ctx context.Context, c *sql.Conn, batch []T) error {
-	var values []any
+	var row Row
 	var many *sql.Stmt // for as many rows as there are at once
 	for len(batch) > 0 {
 		n := min(len(batch), insertedAtOnce)
-		values = values[:0]
+		row.values = row.values[:0]
 		for i := range n {
-			values = g.options.Values(&batch[i], values)
+			g.options.Values(&batch[i], &row)
 		}
 		var err error
 		switch {
 		case n < insertedAtOnce:
-			_, err = c.ExecContext(ctx, insertText(g.options.Table, g.options.Columns, n), values...)
+			_, err = c.ExecContext(ctx, insertText(g.options.Table, g.options.Columns, n), row.values...)
 		case many == nil:
 			if many, err = c.PrepareContext(ctx, insertText(g.options.Table, g.options.Columns, n)); err != nil {
 				return err
@@ -278,7 +287,7 @@ func (g *Log[T]) insert(ctx context.Context, c *sql.Conn, batch []T) error {
 			defer many.Close()
 			fallthrough
 		default:
-			_, err = many.ExecContext(ctx, values...)
+			_, err = many.ExecContext(ctx, row.values...)
 		}
 		if err != nil {
 			return err

@@ -38,10 +38,14 @@ func (l *Ledger) PruneNow(ctx context.Context) {
 
 func (l *Ledger) pruneTable(ctx context.Context, table string, keep time.Duration) {
 	before := time.Now().UTC().Add(-keep)
+	old := "id IN (SELECT id FROM " + table + " WHERE created_at < $1 ORDER BY id LIMIT $2)"
+	if l.postgres { // not by id, which may have no index
+		old = "ctid = ANY (ARRAY(SELECT ctid FROM " + table + " WHERE created_at < $1 ORDER BY created_at LIMIT $2))"
+	}
 	for total := int64(0); ; {
 		var n int64
 		err := l.transaction(ctx, func(ctx context.Context, c *sql.Conn) error {
-			result, err := c.ExecContext(ctx, "DELETE FROM "+table+" WHERE id IN (SELECT id FROM "+table+" WHERE created_at < $1 ORDER BY id LIMIT $2)", before, pruneRows)
+			result, err := c.ExecContext(ctx, "DELETE FROM "+table+" WHERE "+old, before, pruneRows)
 			if err != nil {
 				return err
 			}

@@ -85,7 +85,7 @@ func (l *Log) backfillSome(ctx context.Context, last *any) (n int, err error) {
 		for i := range old {
 			r := &old[i]
 			r.complete()
-			if _, err := c.ExecContext(ctx, "UPDATE gateway_operation_log SET error = $1, message = $2, cache_key = $3, door = 'gateway' WHERE id = $4",
+			if _, err := c.ExecContext(ctx, "UPDATE gateway_operation_log SET error = $1, message = $2, cache_key = $3, door = 'gateway' WHERE id = $4 AND door IS NULL",
 				r.failed, r.message, r.cacheKey, r.id); err != nil {
 				return err
 			}

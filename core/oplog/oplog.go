@@ -58,7 +58,7 @@ func (l *Log) On() bool { return l != nil && l.entries != nil }
 // Record queues an entry. It never waits, and changes e.
 func (l *Log) Record(e *Entry) {
 	e.tidy()
-	l.entries.Append(*e)
+	l.entries.Append(e)
 }
 
 // Entry is an operation as the log keeps it. Empty texts are null in the table.
@@ -171,31 +171,42 @@ var columns = []string{"created_at", "request_id", "client_name", "table_name", 
 	"api_key_id", "user_id", "organization_id", "details"}
 
 // values appends the row, in the order of columns.
-func (e *Entry) values(dst []any) []any {
-	var waited, rows any
+func (e *Entry) values(row *ledger.Row) {
+	row.Time(e.Time)
+	row.TextOrNull(e.RequestID)
+	row.TextOrNull(e.Client)
+	row.TextOrNull(e.Table)
+	row.Text(e.Operation)
+	row.Text(e.Door)
+	row.TextOrNull(e.Method)
+	row.TextOrNull(e.Path)
+	row.Int(int64(e.Status))
+	row.Int(e.Duration.Milliseconds())
 	if e.Reached {
-		waited = float64(e.Waited) / float64(time.Millisecond)
+		row.Float(float64(e.Waited) / float64(time.Millisecond))
+	} else {
+		row.Null()
 	}
 	if e.Rows >= 0 {
-		rows = e.Rows
+		row.Int(e.Rows)
+	} else {
+		row.Null()
 	}
-	return append(dst, e.Time, optional(e.RequestID), optional(e.Client), optional(e.Table), e.Operation, e.Door, optional(e.Method), optional(e.Path), e.Status,
-		e.Duration.Milliseconds(), waited, rows, e.Bytes, false, e.Error, optional(e.Message),
-		optional(e.KeyID), optional(e.UserID), optional(e.OrganizationID), e.details())
+	row.Int(e.Bytes)
+	row.Bool(false)
+	row.Bool(e.Error)
+	row.TextOrNull(e.Message)
+	row.TextOrNull(e.KeyID)
+	row.TextOrNull(e.UserID)
+	row.TextOrNull(e.OrganizationID)
+	row.TextOrNull(e.details())
 }
 
-func optional(text string) any {
-	if text == "" {
-		return nil
-	}
-	return text
-}
-
-// details is the JSON object of what has no column. A success of which there is nothing to
+// details is the JSON object of what has no column, "" if nothing has. A success of which there is nothing to
 // tell but its client's backend has none: documents are what costs most in a row.
-func (e *Entry) details() any {
+func (e *Entry) details() string {
 	if !e.Error && e.TraceID == "" && e.Retries == 0 && e.Statements <= 1 {
-		return nil
+		return ""
 	}
 	dst := make([]byte, 1, 256)
 	dst[0] = '{'

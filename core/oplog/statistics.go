@@ -78,12 +78,12 @@ func count(ctx context.Context, c *sql.Conn, batch []Entry) error {
 		}
 		client.failed += failed
 		client.successful += 1 - failed
-		client.lastRequest = later(client.lastRequest, e.Time)
+		client.lastRequest = later(client.lastRequest, &e.Time)
 		if !e.Reached {
 			continue
 		}
 		client.operations++
-		client.lastOperation = later(client.lastOperation, e.Time)
+		client.lastOperation = later(client.lastOperation, &e.Time)
 		key := tableKey{e.Client, e.Table, e.Operation}
 		table := tables[key]
 		if table == nil {
@@ -92,13 +92,13 @@ func count(ctx context.Context, c *sql.Conn, batch []Entry) error {
 		}
 		table.operations++
 		table.errors += failed
-		table.last = later(table.last, e.Time)
+		table.last = later(table.last, &e.Time)
 	}
 	return add(ctx, c, clients, tables)
 }
 
-func later(last any, t time.Time) any {
-	if before, ok := last.(time.Time); ok && before.After(t) {
+func later(last any, t *time.Time) any {
+	if before, ok := last.(*time.Time); ok && before.After(*t) {
 		return before
 	}
 	return t

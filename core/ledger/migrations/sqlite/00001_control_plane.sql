@@ -111,7 +111,7 @@ CREATE TABLE gateway_operation_log (
 	details TEXT);
 CREATE INDEX gateway_operation_log_older ON gateway_operation_log (id) WHERE door IS NULL;
 CREATE INDEX gateway_operation_log_by_time ON gateway_operation_log (created_at);
-CREATE INDEX gateway_operation_log_by_table ON gateway_operation_log (client_name, table_name, operation, created_at);
+CREATE INDEX gateway_operation_log_by_table ON gateway_operation_log (client_name, table_name, created_at);
 CREATE TABLE client_statistics (
 	client_name TEXT PRIMARY KEY,
 	total_requests INTEGER NOT NULL DEFAULT 0,
