@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	flushEvery = 250 * time.Millisecond // how old a row gets before it is written
-	batchRows  = 2000                   // most rows of one transaction of PostgreSQL
+	flushEvery = 500 * time.Millisecond // how old a row gets before it is written
+	batchRows  = 8000                   // most rows of one transaction of PostgreSQL, which costs as much as 300
 	liteRows   = 500                    // and of SQLite, where others wait meanwhile
 	usualQueue = 1 << 16                // rows that wait at most
 )
