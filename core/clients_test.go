@@ -6,18 +6,13 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
-
-	"github.com/hashicorp/go-hclog"
 
 	"github.com/athena-gateway/athena/core/config"
 	"github.com/athena-gateway/athena/core/ledger/ledgertest"
@@ -26,13 +21,8 @@ import (
 
 const operatorKey = "0123456789abcdef-operator"
 
-// served is a whole gateway on a listener.
-type served struct {
-	*Gateway
-	url string
-	log *output
-	end func()
-}
+// served is a gateway that has read a config.yaml.
+type served struct{ *server }
 
 // serveFile starts a gateway with a config.yaml, by the way of config.Load.
 func serveFile(t *testing.T, ledgerURI, text string, env ...string) *served {
@@ -46,55 +36,18 @@ func serveFile(t *testing.T, ledgerURI, text string, env ...string) *served {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &served{log: &output{}}
-	s.Gateway, err = Open(context.Background(), c, Options{Logger: hclog.New(&hclog.LoggerOptions{Output: s.log, Level: hclog.Trace}), Version: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	address, err := s.Listen()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.url = "http://" + address.String()
-	done := make(chan error, 1)
-	go func() { done <- s.Serve() }()
-	s.end = sync.OnceFunc(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := s.Close(ctx); err != nil {
-			t.Error(err)
-		}
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	t.Cleanup(s.end)
-	return s
+	return &served{serve(t, c)}
 }
 
 // call sends a request: below /admin with the operators' key, else to the client of that name.
 func (s *served) call(t *testing.T, method, path, client, body string) (int, http.Header, string) {
 	t.Helper()
-	request, err := http.NewRequest(method, s.url+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
+	who := []string{"X-Athena-Key", operatorKey}
+	if client != "" {
+		who = []string{"X-Athena-Client", client}
 	}
-	request.Header.Set("Content-Type", "application/json")
-	if client == "" {
-		request.Header.Set("X-Athena-Key", operatorKey)
-	} else {
-		request.Header.Set("X-Athena-Client", client)
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	answer, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response.StatusCode, response.Header, string(answer)
+	a := s.request(t, method, path, body, append(who, "Content-Type", "application/json")...)
+	return a.status, a.header, a.body
 }
 
 // a step is a request and what its answer is: a status, texts that are in the body, and,
@@ -281,7 +234,7 @@ postgres_clients:
 		tellNothing(t, s, ledgerURI, "s3cret")
 
 		// What was decided holds after a restart.
-		s.end()
+		s.stop()
 		again := serveFile(t, ledgerURI, fmt.Sprintf("plugins: {dir: %q}\nclients: {lite: {backend: sqlite, config: {path: %q}}}", testenv.BuildPlugins(t), file), "ATHENA_SECRET_KEY="+key)
 		again.walk(t, []step{
 			{"POST", "/gateway/query", "lite", one, 503, []string{"client_frozen"}},

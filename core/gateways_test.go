@@ -100,7 +100,7 @@ func TestTwoGateways(t *testing.T) {
 			t.Logf("the slowest change was seen by the other gateway after %v", slowest)
 
 			for _, s := range []*server{a, b} { // what came before is counted now
-				if err := s.gateway.ledger.Flush(t.Context()); err != nil {
+				if err := s.ledger.Flush(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -182,14 +182,14 @@ func TestLedgerOutage(t *testing.T) {
 	until(t, func() bool { return ledger() == "ready" })
 	close(stop)
 	load.Wait()
-	if err := s.gateway.ledger.Flush(t.Context()); err != nil {
+	if err := s.ledger.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if failed.Load() > 0 {
 		t.Errorf("%d of %d requests failed", failed.Load(), sent.Load())
 	}
-	lost := s.gateway.ledger.Status().Dropped
-	logged := ledgertest.Count(t, s.gateway.ledger, "SELECT count(*) FROM gateway_operation_log WHERE operation = 'fetch'")
+	lost := s.ledger.Status().Dropped
+	logged := ledgertest.Count(t, s.ledger, "SELECT count(*) FROM gateway_operation_log WHERE operation = 'fetch'")
 	t.Logf("%d requests, %d in the log, %d rows of all logs lost", sent.Load(), logged, lost)
 	if logged+lost < sent.Load() || logged > sent.Load() || lost == 0 && logged != sent.Load() {
 		t.Errorf("%d requests, %d in the log, %d lost", sent.Load(), logged, lost)

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/hashicorp/go-hclog"
 
 	"github.com/athena-gateway/athena/core/config"
 	"github.com/athena-gateway/athena/core/ledger/ledgertest"
@@ -43,58 +42,14 @@ func shop(t *testing.T, ledgerURI string, change ...func(*config.Config)) *serve
 	for _, f := range change {
 		f(c)
 	}
-	g, err := Open(context.Background(), c, Options{Logger: hclog.NewNullLogger(), Version: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	address, err := g.Listen()
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- g.Serve() }()
-	s := &server{gateway: g, url: "http://" + address.String(), address: address.String()}
-	s.stop = func() {
-		s.stop = func() {}
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		if err := g.Close(ctx); err != nil {
-			t.Error(err)
-		}
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	}
-	t.Cleanup(func() { s.stop() })
-	return s
-}
-
-type server struct {
-	gateway      *Gateway
-	url, address string
-	stop         func()
+	return serve(t, c)
 }
 
 // send sends a request with headers in pairs and returns status and body.
 func (s *server) send(t *testing.T, method, path, body string, headers ...string) (int, []byte) {
 	t.Helper()
-	request, err := http.NewRequest(method, s.url+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := 0; i < len(headers); i += 2 {
-		request.Header.Set(headers[i], headers[i+1])
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	b, err := io.ReadAll(response.Body)
-	if err != nil && err != io.ErrUnexpectedEOF {
-		t.Fatal(err)
-	}
-	return response.StatusCode, b
+	a := s.request(t, method, path, body, headers...)
+	return a.status, []byte(a.body)
 }
 
 // admin asks an operators' route and returns what it answers.

@@ -15,8 +15,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/hashicorp/go-hclog"
-
 	"github.com/athena-gateway/athena/core/config"
 	"github.com/athena-gateway/athena/core/ledger"
 	"github.com/athena-gateway/athena/core/ledger/ledgertest"
@@ -50,37 +48,23 @@ func TestProvisioning(t *testing.T) {
 			t.Fatal(err)
 		}
 		closed.Close()
-		var log output
-		g, base := serve(t, &config.Config{
+		s := serve(t, &config.Config{
 			API:       config.API{Host: "127.0.0.1", AdminKey: key},
 			Ledger:    config.Ledger{URI: ledgerURI, AllowPlaintextSecrets: true},
 			Plugins:   config.Plugins{Dir: testenv.BuildPlugins(t), Verify: "dev"},
 			Provision: config.Provision{AllowedHosts: []string{"localhost", "127.0.0.0/8"}},
 			Clients:   []config.Client{postgres(t, "pg", registered), sqlite(t, "lite"), inFile, {Name: "unset", Backend: "postgres", Problem: "the variable X is not set"}},
-		}, hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Trace}))
+		})
 		var told strings.Builder
 		ask := func(method, path, body, key string) (int, map[string]any) {
 			t.Helper()
-			request, err := http.NewRequest(method, base+path, strings.NewReader(body))
-			if err != nil {
-				t.Fatal(err)
-			}
-			request.Header.Set("X-Athena-Key", key)
-			response, err := http.DefaultClient.Do(request)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer response.Body.Close()
-			text, err := io.ReadAll(response.Body)
+			a := s.request(t, method, path, body, "X-Athena-Key", key)
 			var answer map[string]any
-			if err == nil {
-				err = json.Unmarshal(text, &answer)
+			if err := json.Unmarshal([]byte(a.body), &answer); err != nil {
+				t.Fatalf("%v in %s", err, a.body)
 			}
-			if err != nil {
-				t.Fatalf("%v in %s", err, text)
-			}
-			told.Write(text)
-			return response.StatusCode, answer
+			told.WriteString(a.body)
+			return a.status, answer
 		}
 		uri := func(uri string) string { return fmt.Sprintf(`{"uri": %q}`, uri) }
 		tables := len(ledger.Tables())
@@ -119,7 +103,7 @@ func TestProvisioning(t *testing.T) {
 				}
 			})
 		}
-		if n := audited(t, g, "provision"); n != 0 {
+		if n := audited(t, s, "provision"); n != 0 {
 			t.Errorf("refusals made %d audit rows", n)
 		}
 		for path, code := range map[string]string{"": "invalid_query", "?client_name=nobody": "unknown_client", "?client_name=lite": "not_postgres"} {
@@ -158,7 +142,7 @@ func TestProvisioning(t *testing.T) {
 		var both sync.WaitGroup
 		for range 2 {
 			both.Go(func() {
-				request, _ := http.NewRequest("POST", base+"/admin/provision", strings.NewReader(uri(fresh)))
+				request, _ := http.NewRequest("POST", s.url+"/admin/provision", strings.NewReader(uri(fresh)))
 				request.Header.Set("X-Athena-Key", key)
 				response, err := http.DefaultClient.Do(request)
 				if err != nil {
@@ -186,7 +170,7 @@ func TestProvisioning(t *testing.T) {
 		}
 		provisioned("books", true)
 		until(t, func() bool {
-			client, err := g.registry.Client("books")
+			client, err := s.registry.Client("books")
 			return err == nil && client.Status().Available
 		})
 		for name, code := range map[string]string{"books": "client_exists", "pg": "client_exists", "no name": "invalid_body"} {
@@ -194,18 +178,18 @@ func TestProvisioning(t *testing.T) {
 				t.Errorf("registering %q: %d %v", name, status, answer)
 			}
 		}
-		if n := audited(t, g, "create_client"); n != 1 {
+		if n := audited(t, s, "create_client"); n != 1 {
 			t.Errorf("%d clients were created", n)
 		}
 		want := 11 // with those whose name was refused afterwards
 		if strings.HasPrefix(ledgerURI, "postgres") {
 			want++
 		}
-		if n := audited(t, g, "provision"); n != want {
+		if n := audited(t, s, "provision"); n != want {
 			t.Errorf("%d audit rows of %d", n, want)
 		}
-		rows := auditRows(t, g)
-		for what, text := range map[string]string{"an answer": told.String(), "the log": log.String(), "the audit": rows} {
+		rows := auditRows(t, s)
+		for what, text := range map[string]string{"an answer": told.String(), "the log": s.log.String(), "the audit": rows} {
 			if strings.Contains(text, canary) {
 				t.Errorf("%s tells a password", what)
 			}
@@ -217,9 +201,9 @@ func TestProvisioning(t *testing.T) {
 }
 
 // audited counts the audit rows of an action.
-func audited(t *testing.T, g *Gateway, action string) (n int) {
+func audited(t *testing.T, s *server, action string) (n int) {
 	t.Helper()
-	if err := g.ledger.Read(t.Context(), func(ctx context.Context, c *sql.Conn) error {
+	if err := s.ledger.Read(t.Context(), func(ctx context.Context, c *sql.Conn) error {
 		return c.QueryRowContext(ctx, "SELECT count(*) FROM admin_audit_log WHERE action = $1", action).Scan(&n)
 	}); err != nil {
 		t.Fatal(err)
@@ -228,10 +212,10 @@ func audited(t *testing.T, g *Gateway, action string) (n int) {
 }
 
 // auditRows are all audit rows in one text.
-func auditRows(t *testing.T, g *Gateway) string {
+func auditRows(t *testing.T, s *server) string {
 	t.Helper()
 	var text strings.Builder
-	if err := g.ledger.Read(t.Context(), func(ctx context.Context, c *sql.Conn) error {
+	if err := s.ledger.Read(t.Context(), func(ctx context.Context, c *sql.Conn) error {
 		rows, err := c.QueryContext(ctx, "SELECT actor, action, target, trace_id, before, after FROM admin_audit_log")
 		if err != nil {
 			return err

@@ -263,7 +263,7 @@ func TestPublicRoutesAdmin(t *testing.T) {
 				t.Errorf("%s: %d %s", query, a.status, a.body)
 			}
 		}
-		if log := s.logged(); strings.Contains(log, testAdminKey) || !strings.Contains(log, "POST /admin/public-routes") {
+		if log := s.log.String(); strings.Contains(log, testAdminKey) || !strings.Contains(log, "POST /admin/public-routes") {
 			t.Errorf("the log: %s", log)
 		}
 	})

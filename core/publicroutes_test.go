@@ -1,13 +1,10 @@
 package core
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -15,7 +12,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/hashicorp/go-hclog"
 
 	"github.com/athena-gateway/athena/core/config"
 	"github.com/athena-gateway/athena/core/ledger"
@@ -27,42 +23,8 @@ const testAdminKey = "0123456789abcdef-admin"
 
 // storefront is a gateway with the client shop, an SQLite file with the tables of shopSchema.
 type storefront struct {
-	*Gateway
-	t   testing.TB
-	url string
-	log *logLines
-
-	lossy bool // its ledger is away: what is queued for it is lost
-}
-
-// logLines are what a gateway logs.
-type logLines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *logLines) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (s *storefront) logged() string {
-	s.log.mu.Lock()
-	defer s.log.mu.Unlock()
-	return s.log.text.String()
-}
-
-// until waits for something that happens soon in the background.
-func until(t *testing.T, done func() bool) {
-	t.Helper()
-	look := time.NewTicker(20 * time.Millisecond)
-	defer look.Stop()
-	for end := time.Now().Add(30 * time.Second); !done(); <-look.C {
-		if time.Now().After(end) {
-			t.Fatal("it does not happen")
-		}
-	}
+	*server
+	t testing.TB
 }
 
 const shopSchema = `
@@ -96,33 +58,7 @@ func emptyStorefront(t testing.TB, uri string, more func(*config.Config)) *store
 	if more != nil {
 		more(c)
 	}
-	s := &storefront{t: t, log: &logLines{}}
-	s.Gateway, err = Open(context.Background(), c, Options{Logger: hclog.New(&hclog.LoggerOptions{Output: s.log, Level: hclog.Trace}), Version: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	address, err := s.Listen()
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- s.Serve() }()
-	t.Cleanup(func() {
-		patience := 10 * time.Second
-		if s.lossy {
-			patience = time.Second
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := s.Close(ctx); err != nil && !s.lossy {
-			t.Error(err)
-		}
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
-	s.url = "http://" + address.String()
-	return s
+	return &storefront{serve(t, c), t}
 }
 
 // sql executes SQL on the client shop and returns the rows.
@@ -153,57 +89,9 @@ func (s *storefront) sqlAsAdmin(text string) string {
 	return string(a.data())
 }
 
-type reply struct {
-	status int
-	header http.Header
-	body   string
-}
-
-func (a reply) data() json.RawMessage {
-	var envelope struct{ Data json.RawMessage }
-	_ = json.Unmarshal([]byte(a.body), &envelope) // an error envelope has none
-	return envelope.Data
-}
-
-func (a reply) code() string {
-	var envelope struct{ Code string }
-	_ = json.Unmarshal([]byte(a.body), &envelope)
-	return envelope.Code
-}
-
-// fields are what an answer says to be wrong with the members of a body.
-func (a reply) fields() map[string]string {
-	var envelope struct {
-		Data struct {
-			Details struct{ Fields map[string]string }
-		}
-	}
-	_ = json.Unmarshal([]byte(a.body), &envelope)
-	return envelope.Data.Details.Fields
-}
-
 func (s *storefront) ask(method, path, body string, headers ...string) reply {
 	s.t.Helper()
-	request, err := http.NewRequest(method, s.url+path, strings.NewReader(body))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for i := 0; i < len(headers); i += 2 {
-		request.Header.Set(headers[i], headers[i+1])
-		if headers[i] == "Host" {
-			request.Host = headers[i+1]
-		}
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	b, err := io.ReadAll(response.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return reply{response.StatusCode, response.Header, string(b)}
+	return s.request(s.t, method, path, body, headers...)
 }
 
 func (s *storefront) admin(method, path, body string) reply {

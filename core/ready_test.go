@@ -108,7 +108,7 @@ func TestHangingClients(t *testing.T) {
 			postgres(t, "silent", "postgres://app:canary-5d1@"+silent(t)+"/db?sslmode=disable"),
 		},
 	}
-	_, url := serve(t, c)
+	url := serve(t, c).url
 	states := func() (int, any, map[string]string) {
 		status, body := statusOf(t, url+"/health/cluster")
 		found := map[string]string{}
@@ -139,11 +139,11 @@ func TestHangingClients(t *testing.T) {
 // TestNoClientAvailable: a gateway whose only database is away gets no requests, and is
 // not restarted for that.
 func TestNoClientAvailable(t *testing.T) {
-	_, url := serve(t, &config.Config{
+	url := serve(t, &config.Config{
 		API:     config.API{Host: "127.0.0.1", HealthTimeout: time.Second},
 		Plugins: config.Plugins{Dir: testenv.BuildPlugins(t), Verify: "dev"},
 		Clients: []config.Client{postgres(t, "silent", "postgres://app@"+silent(t)+"/db?sslmode=disable")},
-	})
+	}).url
 	if got := reasons(t, url); got != "503 unavailable [no_client_available]" {
 		t.Errorf("/ready: %s", got)
 	}
@@ -218,13 +218,14 @@ func TestShutdownDelay(t *testing.T) {
 func TestNamesInHealth(t *testing.T) {
 	const admin = config.Secret("0123456789abcdef")
 	for _, enforced := range []bool{false, true} {
-		g, url := serve(t, &config.Config{
+		s := serve(t, &config.Config{
 			API:     config.API{Host: "127.0.0.1", HealthTimeout: time.Second, AdminKey: admin, EnforceAPIKeys: enforced},
 			Plugins: config.Plugins{Dir: testenv.BuildPlugins(t), Verify: "dev"},
 			Clients: []config.Client{sqlite(t, "internal-name")},
 		})
+		url := s.url
 		key := func(name string, client *string) string {
-			text, _, err := g.keys.CreateKey(t.Context(), &ledger.Audit{Actor: "test", Action: "test"}, auth.Spec{Name: name, Client: client, Active: true})
+			text, _, err := s.keys.CreateKey(t.Context(), &ledger.Audit{Actor: "test", Action: "test"}, auth.Spec{Name: name, Client: client, Active: true})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -265,12 +266,13 @@ func TestNamesInHealth(t *testing.T) {
 // failure.
 func TestStoppedClients(t *testing.T) {
 	ledgertest.EachURI(t, func(t *testing.T, ledgerURI string) {
-		g, url := serve(t, &config.Config{
+		s := serve(t, &config.Config{
 			API:     config.API{Host: "127.0.0.1", HealthTimeout: time.Second},
 			Ledger:  config.Ledger{URI: ledgerURI},
 			Plugins: config.Plugins{Dir: testenv.BuildPlugins(t), Verify: "dev"},
 			Clients: []config.Client{sqlite(t, "lite")},
 		})
+		url := s.url
 		states := func(paused bool) {
 			t.Helper()
 			want := map[bool][3]string{false: {"available", "online", "0"}, true: {"frozen", "frozen", "1"}}[paused]
@@ -288,11 +290,11 @@ func TestStoppedClients(t *testing.T) {
 		}
 		states(false)
 		for _, frozen := range []bool{true, false} {
-			if _, err := g.registry.SetFrozen(t.Context(), &ledger.Audit{Actor: "test", Action: "test"}, "lite", frozen); err != nil {
+			if _, err := s.registry.SetFrozen(t.Context(), &ledger.Audit{Actor: "test", Action: "test"}, "lite", frozen); err != nil {
 				t.Fatal(err)
 			}
 			until(t, func() bool {
-				client, err := g.registry.Client("lite")
+				client, err := s.registry.Client("lite")
 				return err == nil && client.Status().Available != frozen
 			})
 			states(frozen)
@@ -305,12 +307,12 @@ func TestStoppedClients(t *testing.T) {
 func TestReadyWithoutLedger(t *testing.T) {
 	proxy := testenv.StartProxy(t, testenv.Database(t))
 	proxy.Refuse()
-	_, url := serve(t, &config.Config{
+	url := serve(t, &config.Config{
 		API:     config.API{Host: "127.0.0.1", HealthTimeout: time.Second},
 		Ledger:  config.Ledger{URI: proxy.URI()},
 		Plugins: config.Plugins{Dir: testenv.BuildPlugins(t), Verify: "dev"},
 		Clients: []config.Client{sqlite(t, "lite")},
-	})
+	}).url
 	ledgerIs := func() (int, any, any) {
 		status, health := statusOf(t, url+"/health")
 		return status, health["status"], health["ledger"].(map[string]any)["state"]

@@ -1,57 +1,21 @@
 package core
 
 import (
-	"context"
 	"encoding/json"
 	"io"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/hashicorp/go-hclog"
 
 	"github.com/athena-gateway/athena/core/config"
 	"github.com/athena-gateway/athena/core/httpx"
 )
 
-// open starts a gateway without clients and returns its URL.
-func open(t *testing.T, adminKey config.Secret, dir string) (*Gateway, string) {
+// open starts a gateway without clients.
+func open(t *testing.T, adminKey config.Secret, dir string) *server {
 	t.Helper()
 	return serve(t, &config.Config{API: config.API{Host: "127.0.0.1", AdminKey: adminKey}, Plugins: config.Plugins{Dir: dir, Verify: "dev"},
 		Ledger: config.Ledger{OperationLog: true}})
-}
-
-// serve starts a gateway and returns its URL. Without a ledger it has a new one, without a
-// logger none.
-func serve(t *testing.T, c *config.Config, logger ...hclog.Logger) (*Gateway, string) {
-	t.Helper()
-	logger = append(logger, hclog.NewNullLogger())
-	if c.Ledger.URI == "" {
-		c.Ledger.URI = "sqlite://" + filepath.Join(t.TempDir(), "ledger.db")
-	}
-	g, err := Open(context.Background(), c, Options{Logger: logger[0], Version: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	address, err := g.Listen()
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- g.Serve() }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := g.Close(ctx); err != nil {
-			t.Error(err)
-		}
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
-	return g, "http://" + address.String()
 }
 
 // TestOperatorsRoutes walks the whole route table: no route of the guard Admin answers
@@ -68,9 +32,9 @@ func TestOperatorsRoutes(t *testing.T) {
 		{key, "", "admin_key_required"},
 		{key, key + "x", "invalid_admin_key"},
 	} {
-		g, url := open(t, test.set, t.TempDir())
+		s := open(t, test.set, t.TempDir())
 		found := 0
-		for _, route := range g.routes {
+		for _, route := range s.routes {
 			below := strings.HasPrefix(route.Path+"/", "/admin/") || route.Path == "/clients" || route.Path == "/schema/clients"
 			if below != (route.Guard == httpx.Admin) {
 				t.Errorf("%s %s has the guard %s", route.Method, route.Path, route.Guard)
@@ -85,7 +49,7 @@ func TestOperatorsRoutes(t *testing.T) {
 			}
 			for _, method := range methods {
 				for _, path := range []string{route.Path, "/db" + route.Path, route.Path + "/"} {
-					request, err := http.NewRequest(method, url+strings.ReplaceAll(path, ":name", "sqlite"), strings.NewReader("{}"))
+					request, err := http.NewRequest(method, s.url+strings.ReplaceAll(path, ":name", "sqlite"), strings.NewReader("{}"))
 					if err != nil {
 						t.Fatal(err)
 					}

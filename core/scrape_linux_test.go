@@ -15,7 +15,7 @@ func TestScrapeOfOddFiles(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "odd\xff"), []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	_, url := open(t, "", dir)
+	url := open(t, "", dir).url
 	response, err := http.Get(url + "/metrics")
 	if err != nil {
 		t.Fatal(err)

@@ -2,7 +2,6 @@ package core
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,8 +14,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/hashicorp/go-hclog"
 
 	"github.com/athena-gateway/athena/core/config"
 	"github.com/athena-gateway/athena/core/httpx"
@@ -37,34 +34,21 @@ func walk(t testing.TB) *walked {
 	dir := t.TempDir()
 	c := &config.Config{API: config.API{AdminKey: walkersKey}, Plugins: config.Plugins{Dir: dir, Verify: "dev"},
 		Ledger: config.Ledger{URI: "sqlite://" + filepath.Join(dir, "ledger.db")}}
-	g, err := Open(context.Background(), c, Options{Logger: hclog.NewNullLogger(), Version: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
 	w := &walked{address: filepath.Join(dir, "socket")}
 	parameter := regexp.MustCompile(`:\w+`)
-	for i := range g.routes {
-		if route := &g.routes[i]; route.Guard == httpx.Admin {
-			w.routes = append(w.routes, parameter.ReplaceAllString(route.Path, "x")+" "+route.Method)
-			route.Handle = func(*httpx.Request) (*httpx.Response, error) {
-				w.reached.Add(1)
-				return httpx.OK("reached", nil)
+	serve(t, c, func(g *Gateway) {
+		for i := range g.routes {
+			if route := &g.routes[i]; route.Guard == httpx.Admin {
+				w.routes = append(w.routes, parameter.ReplaceAllString(route.Path, "x")+" "+route.Method)
+				route.Handle = func(*httpx.Request) (*httpx.Response, error) {
+					w.reached.Add(1)
+					return httpx.OK("reached", nil)
+				}
 			}
 		}
-	}
-	if g.listener, err = net.Listen("unix", w.address); err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- g.Serve() }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := g.Close(ctx); err != nil {
-			t.Error(err)
-		}
-		if err := <-served; err != nil {
-			t.Error(err)
+		var err error
+		if g.listener, err = net.Listen("unix", w.address); err != nil {
+			t.Fatal(err)
 		}
 	})
 	return w

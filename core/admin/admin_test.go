@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	"github.com/athena-gateway/athena/core/auth"
 	"github.com/athena-gateway/athena/core/httpx"
 	"github.com/athena-gateway/athena/core/pluginhost"
+	"github.com/athena-gateway/athena/internal/testenv"
 	"github.com/athena-gateway/athena/sdk"
 )
 
@@ -84,24 +84,6 @@ func (s *server) call(t *testing.T, method, path, body string) (status int, answ
 	return response.StatusCode, string(text)
 }
 
-// output is a log's, read while it is written.
-type output struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
 func script(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
@@ -116,7 +98,7 @@ func TestMistakes(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "notes"), []byte("just text"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	var log output
+	var log testenv.Output
 	s := serve(t, pluginhost.Options{Dir: dir}, hclog.New(&hclog.LoggerOptions{Output: &log}))
 	for _, test := range []struct {
 		method, path, body string

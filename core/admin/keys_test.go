@@ -21,6 +21,7 @@ import (
 	"github.com/athena-gateway/athena/core/ledger"
 	"github.com/athena-gateway/athena/core/ledger/ledgertest"
 	"github.com/athena-gateway/athena/core/pluginhost"
+	"github.com/athena-gateway/athena/internal/testenv"
 )
 
 // keyServer is the routes over a ledger, and one that tells who asks.
@@ -28,12 +29,12 @@ type keyServer struct {
 	*server
 	keys   *auth.Keyring
 	ledger *ledger.Ledger
-	log    *output
+	log    *testenv.Output
 }
 
 func serveKeys(t *testing.T, l *ledger.Ledger) *keyServer {
 	t.Helper()
-	s := &keyServer{ledger: l, log: &output{}}
+	s := &keyServer{ledger: l, log: &testenv.Output{}}
 	logger := hclog.New(&hclog.LoggerOptions{Output: s.log, Level: hclog.Trace})
 	s.keys = auth.New(auth.Options{AdminKey: testKey, Ledger: l, Logger: logger})
 	t.Cleanup(s.keys.Close)

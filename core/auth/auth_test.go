@@ -18,6 +18,7 @@ import (
 
 	"github.com/athena-gateway/athena/core/ledger"
 	"github.com/athena-gateway/athena/core/ledger/ledgertest"
+	"github.com/athena-gateway/athena/internal/testenv"
 	"github.com/athena-gateway/athena/sdk"
 )
 
@@ -367,7 +368,7 @@ func TestRecord(t *testing.T) {
 	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
 		ctx := context.Background()
 		c := newClock()
-		var output lines
+		var output testenv.Output
 		k := keyring(t, Options{Ledger: l, AdminKey: "0123456789abcdef", Enforce: true, Now: c.Now, Logger: hclog.New(&hclog.LoggerOptions{Output: &output})})
 		text, record := create(t, k, Spec{Name: "k", Rights: []string{Fetch}})
 		wrong := text[:len(text)-3] + "AAA"
@@ -468,28 +469,10 @@ func dump(t *testing.T, l *ledger.Ledger) string {
 	return b.String()
 }
 
-// lines is a log's text.
-type lines struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 // TestRefusalLines: an attack does not fill the log, and what was left out is counted.
 func TestRefusalLines(t *testing.T) {
 	c := newClock()
-	var output lines
+	var output testenv.Output
 	registry := prometheus.NewRegistry()
 	k := keyring(t, Options{Enforce: true, Now: c.Now, Registry: registry, Logger: hclog.New(&hclog.LoggerOptions{Output: &output})})
 	refuse := func() { k.Anonymous(&Attempt{Remote: here}, "") }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
@@ -13,25 +12,8 @@ import (
 	"github.com/athena-gateway/athena/core/auth"
 	"github.com/athena-gateway/athena/core/ledger"
 	"github.com/athena-gateway/athena/core/ledger/ledgertest"
+	"github.com/athena-gateway/athena/internal/testenv"
 )
-
-// logged is what a logger has written.
-type logged struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
 
 const (
 	adminKey = "0123456789abcdef"
@@ -71,7 +53,7 @@ func presented(key string) map[string]struct {
 // TestAdminGuard: the key opens a route in each of the places for keys; whoever is refused
 // is counted and logged, and no key is told.
 func TestAdminGuard(t *testing.T) {
-	var log logged
+	var log testenv.Output
 	registry := prometheus.NewRegistry()
 	logger := hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Trace})
 	open := func(t *testing.T) string { // a server of its own for each case: failures add up

@@ -20,6 +20,7 @@ import (
 	"github.com/athena-gateway/athena/core/ledger"
 	"github.com/athena-gateway/athena/core/pluginhost"
 	"github.com/athena-gateway/athena/core/resilience"
+	"github.com/athena-gateway/athena/internal/testenv"
 	"github.com/athena-gateway/athena/sdk"
 )
 
@@ -45,24 +46,6 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)
-}
-
-// output is a log's, read while it is written.
-type output struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
 }
 
 // newHost makes a host with the test plugin under the names db and postgres.
@@ -91,14 +74,14 @@ func newHost(t *testing.T, logger hclog.Logger) *pluginhost.Host {
 // gateway is a registry that is closed with the test, or by end.
 type gateway struct {
 	*Registry
-	log *output
+	log *testenv.Output
 	end func()
 }
 
 // start opens a registry on a ledger, nil for none, with these clients in its file.
 func start(t *testing.T, l *ledger.Ledger, change func(*Options), definitions ...Definition) *gateway {
 	t.Helper()
-	log := &output{}
+	log := &testenv.Output{}
 	logger := hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Trace})
 	o := Options{Host: newHost(t, logger), Logger: logger, Ledger: l,
 		Tuning: Tuning{Policy: resilience.Policy{Timeout: 10 * time.Second, ReadRetries: 1, Backoff: 10 * time.Millisecond}}}

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/athena-gateway/athena/core/pluginhost"
+	"github.com/athena-gateway/athena/internal/testenv"
 	"github.com/athena-gateway/athena/sdk"
 )
 
@@ -29,7 +30,7 @@ import (
 type host struct {
 	*pluginhost.Host
 	dir string
-	log output
+	log testenv.Output
 }
 
 func newHost(t *testing.T) *host {

@@ -14,12 +14,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
 
+	"github.com/athena-gateway/athena/internal/testenv"
 	"github.com/athena-gateway/athena/sdk"
 )
 
@@ -31,26 +31,8 @@ type process struct {
 	lifeline *os.File // our end
 	theirs   *os.File // what it has inherited, as all plugins of a gateway do
 	stdout   *bufio.Reader
-	stderr   output
+	stderr   testenv.Output
 	ended    chan struct{} // closed when the process has ended
-}
-
-// output is what a process writes, to be read while it does.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
 }
 
 // start runs the plugin as a gateway does and connects to it.

@@ -333,7 +333,7 @@ func terminalOutput(t *testing.T, want ...string) string {
 		_ = cmd.Process.Signal(unix.SIGTERM)
 		_ = cmd.Wait()
 	}()
-	var shown output
+	var shown testenv.Output
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
