@@ -127,13 +127,22 @@ func (k *Keyring) Insist(a *Attempt, credentials [][]byte) error {
 	return k.nobody(a, "this needs an API key")
 }
 
-// nobody refuses a request of nobody. What it presented counts as a wrong key.
-func (k *Keyring) nobody(a *Attempt, why string) error {
+// Wrong refuses a request of nobody for what it presented, which counts as a wrong key; nil if
+// that was nothing, or nobody looked at it.
+func (k *Keyring) Wrong(a *Attempt) error {
 	switch {
 	case a.doubt.wait > 0:
 		return k.refuse(a, tooMany(a.doubt.wait))
 	case a.doubt.wrong:
 		return k.wrongKey(a)
+	}
+	return nil
+}
+
+// nobody refuses a request of nobody.
+func (k *Keyring) nobody(a *Attempt, why string) error {
+	if err := k.Wrong(a); err != nil {
+		return err
 	}
 	return k.refuse(a, sdk.E(sdk.Unauthenticated, KeyRequired, why).WithHint(keyHint))
 }

@@ -91,9 +91,21 @@ func (s *Server) guard(r *Request, guard Guard) error {
 		}
 	}
 	if r.Principal == nil && !keys.Closed() || r.Principal != nil && r.Principal.Admin && !keys.Enforced("") {
-		return s.sameOrigin(r)
+		return s.fromHere(r)
 	}
 	return nil
+}
+
+// fromHere is sameOrigin for a request that has no right key. Where the admin key would let it
+// pass from any origin, a wrong one counts: the answers tell them apart.
+func (s *Server) fromHere(r *Request) error {
+	err := s.sameOrigin(r)
+	if err != nil && s.options.Keys.Enforced("") {
+		if wrong := s.options.Keys.Wrong(&r.Attempt); wrong != nil {
+			return wrong
+		}
+	}
+	return err
 }
 
 // remoteIP is the address that the connection comes from, without its port.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
@@ -250,6 +252,108 @@ func TestMixedGuards(t *testing.T) {
 				t.Errorf("%s at %s: %d %s, want %s", test.what, path, a.status, a.body, want)
 			}
 		}
+	}
+}
+
+// TestGuesses: wherever the answers to a right and a wrong admin key differ, wrong ones count: the
+// eleventh has to wait, and then the right one is not told apart any more.
+func TestGuesses(t *testing.T) {
+	var passed atomic.Int64 // hours
+	now := func() time.Time { return time.Now().Add(time.Duration(passed.Load()) * time.Hour) }
+	for _, mode := range []struct {
+		name           string
+		forced, global bool
+		clients        map[string]bool
+	}{
+		{name: "nothing enforced"},
+		{name: "per client", clients: map[string]bool{"strict": true}},
+		{name: "globally but for one client", global: true, clients: map[string]bool{"loose": false}},
+		{name: "globally", global: true},
+		{name: "by the configuration", forced: true},
+	} {
+		t.Run(mode.name, func(t *testing.T) {
+			l := ledgertest.Open(t, "sqlite://"+filepath.Join(t.TempDir(), "ledger.db"))
+			keys := auth.New(auth.Options{Ledger: l, AdminKey: adminKey, Enforce: mode.forced, Now: now})
+			t.Cleanup(keys.Close)
+			if _, err := keys.Enforce(t.Context(), &ledger.Audit{}, mode.global); err != nil {
+				t.Fatal(err)
+			}
+			for client, on := range mode.clients {
+				if _, err := keys.EnforceClient(t.Context(), &ledger.Audit{}, client, on); err != nil {
+					t.Fatal(err)
+				}
+			}
+			use := func(r *Request) (*Response, error) {
+				if err := keys.Use(&r.Attempt, r.Header("X-Athena-Client"), auth.Fetch); err != nil {
+					return nil, err
+				}
+				return OK("done", nil)
+			}
+			routes := []Route{
+				{Path: "/public", Guard: Public, Handle: func(r *Request) (*Response, error) { // as /health
+					return OK("done", !keys.Enforced("") || r.Principal != nil)
+				}},
+				{Path: "/key", Guard: Key, Handle: func(*Request) (*Response, error) { return OK("done", nil) }},
+				{Path: "/data", Guard: Data, Handle: use},
+				{Path: "/own", Guard: Own, Handle: func(r *Request) (*Response, error) {
+					if err := r.Admit(Data); err != nil {
+						return nil, err
+					}
+					return use(r)
+				}},
+				{Path: "/insist", Guard: Own, Handle: func(r *Request) (*Response, error) {
+					if err := r.Admit(Data); err != nil {
+						return nil, err
+					}
+					if err := r.Insist(); err != nil {
+						return nil, err
+					}
+					return use(r)
+				}},
+				{Path: "/right", Guard: Right("r.read"), Handle: func(*Request) (*Response, error) { return OK("done", nil) }},
+				{Path: "/admin", Guard: Admin, Handle: func(*Request) (*Response, error) { return OK("done", nil) }},
+			}
+			for i := range routes {
+				routes[i].Method, routes[i].Operation = "GET", "test"
+			}
+			_, url := start(t, Options{Keys: keys, Routes: routes})
+			ask := func(path, client, key string, headers []string) answer {
+				return call(t, "GET", url+path, "", append([]string{"X-Request-Id", "same", "X-Athena-Client", client, "X-Athena-Key", key}, headers...)...)
+			}
+			refused := func() int64 {
+				if err := keys.Flush(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				return ledgertest.Count(t, l, "SELECT coalesce(sum(attempts), 0) FROM api_key_auth_log WHERE failure_reason IS NOT NULL")
+			}
+			for _, route := range routes {
+				for _, client := range []string{"strict", "loose", "never"} {
+					for _, headers := range [][]string{nil, {"Sec-Fetch-Site", "cross-site"}, {"Origin", "https://elsewhere.example"}, {"Host", "rebound.example"}} {
+						passed.Add(2) // all is forgotten
+						right := ask(route.Path, client, adminKey, headers)
+						passed.Add(2)
+						wrong := ask(route.Path, client, wrongKey, headers)
+						if right.status == wrong.status && right.body == wrong.body {
+							continue
+						}
+						passed.Add(2)
+						before := refused()
+						for range 11 {
+							wrong = ask(route.Path, client, wrongKey, headers)
+						}
+						if n := refused() - before; n != 11 {
+							t.Errorf("%s %s %v: %d of 11 guesses are in the log", route.Path, client, headers, n)
+						}
+						if wrong.status != 429 && route.Path != "/public" { // which keeps nobody out
+							t.Errorf("%s %s %v: the eleventh guess answers %d %s", route.Path, client, headers, wrong.status, wrong.body)
+						}
+						if right := ask(route.Path, client, adminKey, headers); right.status != wrong.status || right.body != wrong.body {
+							t.Errorf("%s %s %v: the right key stands out after too many guesses: %d %s", route.Path, client, headers, right.status, right.body)
+						}
+					}
+				}
+			}
+		})
 	}
 }
 

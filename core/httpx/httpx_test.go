@@ -78,6 +78,9 @@ func call(t testing.TB, method, url, body string, headers ...string) answer {
 	}
 	request.Header.Set("Accept-Encoding", "identity") // no transparent gzip of net/http
 	for i := 0; i < len(headers); i += 2 {
+		if headers[i] == "Host" {
+			request.Host = headers[i+1]
+		}
 		request.Header.Set(headers[i], headers[i+1])
 	}
 	response, err := http.DefaultClient.Do(request)
