@@ -78,10 +78,13 @@ func (g *Gateway) resolve(op *Operation) (client *registry.Client, err error) {
 	if op.Client, err = op.target().client(g.options.DefaultClient); err != nil {
 		return nil, err
 	}
-	if err := g.authorize(op); err != nil {
-		return nil, err
+	if err = g.authorize(op); err == nil {
+		client, err = g.options.Registry.Client(op.Client)
 	}
-	return g.options.Registry.Client(op.Client)
+	if err != nil && op.Attempt != nil {
+		op.Attempt.Client = g.registered(op.Attempt.Client) // names that were made up are not kept
+	}
+	return client, err
 }
 
 // registered is the client's name if there is such a client, else "": a caller's word must
