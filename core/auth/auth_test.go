@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
 	"fmt"
@@ -398,7 +399,16 @@ func TestRecord(t *testing.T) {
 		if err := k.Flush(ctx); err != nil {
 			t.Fatal(err)
 		}
-		hash := func(s string) string { return (&Attempt{presented: []byte(s)}).hash() }
+		hash := func(s string) string { return k.record.hash([]byte(s)) }
+		for _, credential := range []string{text, wrong} {
+			if sum := sha256.Sum256([]byte(credential)); hash(credential) != hex.EncodeToString(sum[:]) {
+				t.Errorf("of the form of a key %s is kept", hash(credential))
+			}
+		}
+		sum, dummy := sha256.Sum256([]byte("dummy")), hash("dummy")
+		if dummy == hex.EncodeToString(sum[:]) || dummy != hash("dummy") || dummy == hash("dummz") || dummy == keyring(t, Options{Ledger: l}).record.hash([]byte("dummy")) {
+			t.Errorf("of another text %s is kept", dummy)
+		}
 		base := row{Request: "r1", Method: "POST", Path: "/gateway/fetch", Remote: "192.0.2.7", Rights: "[]", Attempts: 1}
 		with := func(f func(*row)) row { r := base; f(&r); return r }
 		want := map[row]bool{
@@ -411,7 +421,7 @@ func TestRecord(t *testing.T) {
 			with(func(r *row) { r.Key, r.Hash, r.Failure, r.Attempts = record.ID, hash(wrong), InvalidKey, 2 }): true,
 			with(func(r *row) { r.Hash, r.Failure = hash("dummy"), InvalidKey }):                                true,
 			with(func(r *row) {
-				r.Client, r.Hash, r.Right, r.Succeeded = "shop\uFFFD"+strings.Repeat("x", maxText-6), hash("0123456789abcdef"), Fetch, true
+				r.Client, r.Right, r.Succeeded = "shop\uFFFD"+strings.Repeat("x", maxText-6), Fetch, true
 			}): true,
 			with(func(r *row) { r.Failure = KeyRequired }): true,
 		}
@@ -432,6 +442,33 @@ func TestRecord(t *testing.T) {
 		}
 		if !strings.Contains(output.String(), `code=invalid_api_key remote=192.0.2.7 method=POST route=/gateway/fetch trace_id=r1 key=`+record.PublicID) {
 			t.Errorf("the log says %s", output.String())
+		}
+	})
+}
+
+// TestRecordAfterClose: what a request tells that outlives the keyring is written, or counted
+// as dropped.
+func TestRecordAfterClose(t *testing.T) {
+	ledgertest.EachURI(t, func(t *testing.T, uri string) {
+		l := ledgertest.Open(t, uri)
+		k := New(Options{Ledger: l, Enforce: true})
+		refuse := func() {
+			a, _ := ask(k, here)
+			_ = k.Use(a, "shop", Fetch)
+			k.Record(a)
+		}
+		refuse()
+		k.Close()
+		refuse()
+		if err := l.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		refuse()
+		if n := l.Status().Dropped; n != 1 {
+			t.Errorf("%d attempts are dropped, want 1", n)
+		}
+		if n := ledgertest.Count(t, ledgertest.Open(t, uri), "SELECT sum(attempts) FROM api_key_auth_log"); n != 2 {
+			t.Errorf("%d attempts are in the log, want 2", n)
 		}
 	})
 }

@@ -34,17 +34,23 @@ func (k *Keyring) Authenticate(a *Attempt, credentials [][]byte) error {
 func (k *Keyring) authenticateKey(a *Attempt, s *state, public, secret []byte) error {
 	named, right := s.find(public, secret)
 	a.key = named
-	switch {
-	case !right:
+	if !right {
 		return k.wrongKey(a)
-	case !named.active:
+	}
+	return k.admit(a)
+}
+
+// admit makes the attempt's key, which is right, its principal if it is in force.
+func (k *Keyring) admit(a *Attempt) error {
+	switch {
+	case !a.key.active:
 		return k.refuse(a, sdk.E(sdk.Unauthenticated, KeyInactive, "the API key has been switched off").
 			WithHint("an operator can switch it on again: PATCH /admin/api-keys/{id}"))
-	case !named.expires.IsZero() && !k.now().Before(named.expires):
+	case !a.key.expires.IsZero() && !k.now().Before(a.key.expires):
 		return k.refuse(a, sdk.E(sdk.Unauthenticated, KeyExpired, "the API key has expired").
 			WithHint("ask an operator for another, or for a later expiry"))
 	}
-	a.Principal = &named.Principal
+	a.Principal = &a.key.Principal
 	return nil
 }
 
@@ -68,12 +74,10 @@ func (k *Keyring) authenticateAdmin(a *Attempt, credentials [][]byte) {
 	if k.admin == nil {
 		return
 	}
-	right, at := 0, 0
-	for i, c := range credentials {
+	right := 0
+	for _, c := range credentials {
 		sum := sha256.Sum256(c)
-		equal := subtle.ConstantTimeCompare(sum[:], k.adminSum[:])
-		right |= equal
-		at = subtle.ConstantTimeSelect(equal, i, at)
+		right |= subtle.ConstantTimeCompare(sum[:], k.adminSum[:])
 	}
 	wait, familiar := k.throttle.wait(a.Remote)
 	if right == 0 || wait > 0 && !familiar {
@@ -81,7 +85,7 @@ func (k *Keyring) authenticateAdmin(a *Attempt, credentials [][]byte) {
 		return
 	}
 	k.throttle.succeeded(a.Remote)
-	a.Principal, a.presented, a.doubt = k.admin, credentials[at], doubt{}
+	a.Principal, a.presented, a.doubt = k.admin, nil, doubt{} // nothing is kept of the right one
 }
 
 // Admin lets the admin key pass, and nothing else.
@@ -98,12 +102,49 @@ func (k *Keyring) Admin(a *Attempt, credentials [][]byte) error {
 	switch {
 	case a.Principal != nil:
 		return nil
+	case k.isKey(a, credentials):
+		return k.notForKeys(a)
 	case a.doubt.wait > 0:
 		return k.refuse(a, tooMany(a.doubt.wait))
 	}
 	k.throttle.failed(a.Remote)
 	return k.refuse(a, sdk.E(sdk.Unauthenticated, InvalidAdminKey, "the admin key is wrong").
 		WithHint("it is the value of the environment variable ATHENA_KEY_12 with which the gateway was started, or the content of the file that api.admin_key_file names"))
+}
+
+// isKey reports whether all credentials are right API keys, and notes the first. A guess at the
+// admin key beside them is a guess.
+func (k *Keyring) isKey(a *Attempt, credentials [][]byte) bool {
+	s := k.state.Load()
+	if s == nil {
+		return false
+	}
+	var first *key
+	for _, c := range credentials {
+		public, secret, ok := parse(c)
+		if !ok {
+			return false
+		}
+		named, right := s.find(public, secret)
+		if !right {
+			return false
+		}
+		if first == nil {
+			first = named
+		}
+	}
+	a.key = first
+	return true
+}
+
+// notForKeys refuses the holder of an API key on an operators' route. He guesses nothing, so
+// nothing counts.
+func (k *Keyring) notForKeys(a *Attempt) error {
+	if err := k.admit(a); err != nil {
+		return err
+	}
+	return k.refuse(a, sdk.E(sdk.Forbidden, RightRequired, "this route is for operators: no API key may use it").
+		WithHint("send the admin key instead, which is the value of the environment variable ATHENA_KEY_12, or the content of the file that api.admin_key_file names"))
 }
 
 // Anonymous decides about a request of nobody for a client, or for the gateway itself where

@@ -2,6 +2,8 @@ package auth
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
@@ -25,13 +27,15 @@ const (
 // recorder counts equal attempts in memory and hands them to the log as rows: a warm key
 // costs a lookup, and a row each few seconds instead of one per request.
 type recorder struct {
-	log  *ledger.Log[entry]
-	now  func() time.Time
-	stop chan struct{}
-	done chan struct{}
+	log    *ledger.Log[entry]
+	now    func() time.Time
+	secret [sha256.Size]byte // of this process, see hash
+	stop   chan struct{}
+	done   chan struct{}
 
 	mu      sync.Mutex
 	entries map[same]*entry
+	closed  bool // nothing is counted in memory any more
 }
 
 // same is what attempts of one row have in common.
@@ -54,6 +58,7 @@ type entry struct {
 
 func newRecorder(l *ledger.Ledger, retention time.Duration, now func() time.Time) *recorder {
 	r := &recorder{now: now, stop: make(chan struct{}), done: make(chan struct{}), entries: map[same]*entry{}}
+	rand.Read(r.secret[:]) // never fails
 	r.log = ledger.NewLog(l, ledger.LogOptions[entry]{
 		Table: "api_key_auth_log",
 		Columns: []string{"created_at", "request_id", "api_key_id", "public_id", "client_name", "method", "path", "remote_addr",
@@ -75,15 +80,20 @@ func (r *recorder) run() {
 		case <-ticker.C:
 			r.flush()
 		case <-r.stop:
-			r.flush()
 			return
 		}
 	}
 }
 
+// close hands on what was counted. What a request that outlives it adds goes to the log at
+// once, which writes it or counts it as dropped.
 func (r *recorder) close() {
 	close(r.stop)
 	<-r.done
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	r.release()
 }
 
 func (r *recorder) add(a *Attempt) {
@@ -93,7 +103,7 @@ func (r *recorder) add(a *Attempt) {
 	s := same{key: a.key, principal: a.Principal, remote: a.Remote,
 		client: a.Client, right: a.Right, failure: a.failure, method: a.Method, path: a.Path}
 	if a.Principal == nil && a.failure != TooManyAttempts { // of which there are few
-		s.wrong = a.hash()
+		s.wrong = r.hash(a.presented)
 	}
 	now := r.now()
 	r.mu.Lock()
@@ -103,21 +113,30 @@ func (r *recorder) add(a *Attempt) {
 		if len(r.entries) >= mostEntries {
 			r.release()
 		}
-		e = &entry{same: s, request: a.RequestID, hash: a.hash()}
+		e = &entry{same: s, request: a.RequestID, hash: r.hash(a.presented)}
 		r.entries[s] = e
 	}
 	e.last = now
 	e.attempts++
+	if r.closed {
+		r.release()
+	}
 }
 
-// hash is SHA-256 of what was presented, in hex, by which an operator finds the uses of a
-// key that has leaked; "" if nothing was.
-func (a *Attempt) hash() string {
-	if a.presented == nil {
+// hash tells in hex what was presented, "" for nothing. Of a text with the form of an API key
+// it is SHA-256, by which an operator finds the uses of a key that has leaked. Any other text
+// may be near to an admin key that somebody chose: of it there is HMAC-SHA-256 under a secret
+// that only this process has, which tells equal texts from others and lets nobody try words.
+func (r *recorder) hash(presented []byte) string {
+	if presented == nil {
 		return ""
 	}
-	sum := sha256.Sum256(a.presented)
-	return hex.EncodeToString(sum[:])
+	h := sha256.New()
+	if _, _, ok := parse(presented); !ok {
+		h = hmac.New(sha256.New, r.secret[:])
+	}
+	h.Write(presented)
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 func (r *recorder) flush() {

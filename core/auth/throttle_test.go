@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/athena-gateway/athena/core/ledger"
+	"github.com/athena-gateway/athena/core/ledger/ledgertest"
 	"github.com/athena-gateway/athena/sdk"
 )
 
@@ -113,6 +115,72 @@ func TestThrottleOfKeys(t *testing.T) {
 	if got := use(adminKey, "strict"); got != "" {
 		t.Error(got)
 	}
+}
+
+// TestKeysOnOperatorsRoutes: the holder of an API key may not pass, but guesses
+// nothing; who guesses beside it is counted.
+func TestKeysOnOperatorsRoutes(t *testing.T) {
+	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
+		c := newClock()
+		k := keyring(t, Options{AdminKey: adminKey, Now: c.Now, Ledger: l})
+		text, record := create(t, k, Spec{Name: "k", Rights: []string{Fetch}})
+		off, offRecord := create(t, k, Spec{Name: "off"})
+		if _, err := k.UpdateKey(t.Context(), &ledger.Audit{}, offRecord.ID, func(s *Spec) { s.Active = false }); err != nil {
+			t.Fatal(err)
+		}
+		expired, _ := create(t, k, Spec{Name: "expired", Expires: pointer(c.Now().Add(time.Second))})
+		c.forward(time.Second)
+		try := func(credentials ...string) string {
+			a := &Attempt{RequestID: "r1", Method: "GET", Path: "/admin/api-keys", Remote: here}
+			var list [][]byte
+			for _, credential := range credentials {
+				list = append(list, []byte(credential))
+			}
+			err := k.Admin(a, list)
+			k.Record(a)
+			if e := sdk.AsError(err); e != nil && (e.Reason == RightRequired) != (e.Kind == sdk.Forbidden) {
+				t.Errorf("%v is %s", err, e.Kind)
+			}
+			return code(err)
+		}
+		for range 3 * freeFailures {
+			for want, credentials := range map[string][]string{RightRequired: {text, text}, KeyInactive: {off}, KeyExpired: {expired, text}} {
+				if got := try(credentials...); got != want {
+					t.Fatalf("%s, want %s", got, want)
+				}
+			}
+		}
+		if got := try(text, adminKey); got != "" {
+			t.Errorf("with the admin key beside it: %s", got)
+		}
+		if err := k.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, r := range rows(t, l) {
+			found = found || r == row{Request: "r1", Key: record.ID, Method: "GET", Path: "/admin/api-keys", Remote: here.String(), Hash: k.record.hash([]byte(text)),
+				Rights: `["gateway.fetch.execute"]`, Failure: RightRequired, Attempts: 3 * freeFailures}
+		}
+		if !found {
+			t.Errorf("the log has %v", rows(t, l))
+		}
+		c.forward(2 * familiarFor)
+		for _, credentials := range [][]string{{text, "guess"}, {"guess", text}, {text[:62] + "--"}, {mint().text}, {mint().text, text}} {
+			for range freeFailures / 5 {
+				if got := try(credentials...); got != InvalidAdminKey {
+					t.Errorf("%v: %s", credentials, got)
+				}
+			}
+		}
+		for _, credentials := range [][]string{{text, "guess"}, {text, adminKey}} {
+			if got := try(credentials...); got != TooManyAttempts {
+				t.Errorf("after too many guesses: %s", got)
+			}
+		}
+		if got := try(text); got != RightRequired {
+			t.Errorf("the holder of a key, after others' guesses: %s", got)
+		}
+	})
 }
 
 // TestThrottleOfGuesses: wherever a request of nobody is refused, what it presented counts, and
