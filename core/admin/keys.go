@@ -20,11 +20,19 @@ const (
 	wantDescription = "want a text of at most 1000 characters, or null"
 	wantClient      = "want a client's name, 1 to 128 letters, digits, dots, dashes and underscores, or null for any"
 	wantExpiry      = "want a time to come in RFC 3339, such as 2030-01-31T12:00:00Z, or null for never"
+	wantAnyExpiry   = "want a time in RFC 3339, such as 2030-01-31T12:00:00Z, from 1970 to 9999, or null for never"
 	wantRights      = "want a list of at most 200 names of rights"
 	wantSwitch      = "want true or false"
 )
 
 var clientName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,128}$`)
+
+// isExpiry accepts times whose year has four digits in UTC too, as JSON takes no others. The
+// beginning of the calendar is none: it stands for no time at all.
+func isExpiry(t time.Time) bool {
+	year := t.UTC().Year()
+	return year >= 1970 && year <= 9999
+}
 
 func isClient(name string) bool { return clientName.MatchString(name) }
 
@@ -40,14 +48,16 @@ type keyBody struct {
 // as the original server knows them, is refused: one without these limits is another key.
 func (b *keyBody) read(r *httpx.Request, create bool) error {
 	name := b.name.Optional(wantName, adminapi.TextOf(1, 100))
+	expires := b.expires.Nullable(wantAnyExpiry, isExpiry) // an expired key can be sent back whole
 	if create {
 		name = b.name.Required(wantName, adminapi.TextOf(1, 100))
+		expires = b.expires.Nullable(wantExpiry, func(t time.Time) bool { return t.After(time.Now()) && isExpiry(t) })
 	}
 	known := adminapi.Members{
 		"name":        name,
 		"description": b.description.Nullable(wantDescription, adminapi.TextOf(0, 1000)),
 		"client_name": b.client.Nullable(wantClient, isClient),
-		"expires_at":  b.expires.Nullable(wantExpiry, func(t time.Time) bool { return t.After(time.Now()) && t.Year() <= 9999 }),
+		"expires_at":  expires,
 		"is_active":   b.active.Optional(wantSwitch, nil),
 		"rights": b.rights.Optional(wantRights, func(names []string) bool {
 			for _, name := range names {
