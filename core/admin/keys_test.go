@@ -2,7 +2,9 @@ package admin
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -77,6 +79,13 @@ func (s *keyServer) who(t *testing.T, key string) string {
 		return said.Code
 	}
 	return said.Message
+}
+
+// authenticate finds the key's holder.
+func (s *keyServer) authenticate(key string) (*auth.Principal, error) {
+	a := &auth.Attempt{}
+	err := s.keys.Authenticate(a, [][]byte{[]byte(key)})
+	return a.Principal, err
 }
 
 // audits are the rows of the audit log as "action target before -> after".
@@ -223,6 +232,105 @@ func TestKeyRoutes(t *testing.T) {
 	})
 }
 
+// TestOriginalsKeys: on the tables of the original server, which have ids of their own beside
+// those that callers get, keys go on working, and can be made, granted, changed and revoked.
+func TestOriginalsKeys(t *testing.T) {
+	const secret, salt = "0123456789012345678901234567890123456789abc", "5a17"
+	hash := sha256.Sum256([]byte(salt + secret))
+	uri := testenv.Database(t, `
+		CREATE TABLE api_keys (id bigserial PRIMARY KEY, api_keys_id uuid NOT NULL DEFAULT gen_random_uuid(), public_id text NOT NULL UNIQUE, name text NOT NULL,
+			description text, client_name text, key_salt text NOT NULL, key_hash text NOT NULL, secret_version integer NOT NULL, is_active boolean,
+			created_at timestamptz DEFAULT now(), updated_at timestamptz DEFAULT now());
+		CREATE TABLE api_key_rights (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL UNIQUE, description text, created_at timestamptz DEFAULT now(), updated_at timestamptz);
+		CREATE TABLE api_key_right_grants (id bigserial PRIMARY KEY, api_key_id bigint NOT NULL REFERENCES api_keys (id) ON DELETE CASCADE,
+			api_key_right_id bigint NOT NULL REFERENCES api_key_rights (id) ON DELETE CASCADE, granted_by text NOT NULL, UNIQUE (api_key_id, api_key_right_id));
+		CREATE TABLE api_key_auth_log (id bigserial PRIMARY KEY, api_key_id bigint REFERENCES api_keys (id), created_at timestamptz NOT NULL DEFAULT now());
+		INSERT INTO api_keys (public_id, name, key_salt, key_hash, secret_version) VALUES ('0123456789abcdef', 'old', '`+salt+`', '`+hex.EncodeToString(hash[:])+`', 1),
+			('fedcba9876543210', 'other', 'x', 'y', 1);
+		INSERT INTO api_key_rights (name) VALUES ('gateway.fetch.execute'), ('own.right');
+		INSERT INTO api_key_right_grants (api_key_id, api_key_right_id, granted_by) VALUES (1, 1, 'me'), (1, 2, 'me');
+		INSERT INTO api_key_auth_log (api_key_id) VALUES (1), (NULL)`)
+	s := serveKeys(t, ledgertest.Open(t, uri))
+	old := "ath_0123456789abcdef." + secret
+	if got := s.who(t, old); got != "old" {
+		t.Errorf("the old key's holder is %s", got)
+	}
+	record := func(name string) map[string]any {
+		for _, r := range s.do(t, "GET", "/admin/api-keys", "", 200)["api_keys"].([]any) {
+			if r := r.(map[string]any); r["name"] == name {
+				return r
+			}
+		}
+		t.Fatalf("%s is not listed", name)
+		return nil
+	}
+	is := func(name string, rights ...any) string {
+		t.Helper()
+		r := record(name)
+		if diff := cmp.Diff(append([]any{}, rights...), r["rights"]); diff != "" || r["is_active"] != true {
+			t.Errorf("%v: %s", r, diff)
+		}
+		return r["id"].(string)
+	}
+	id := is("old", "gateway.fetch.execute", "own.right")
+	s.do(t, "PATCH", "/admin/api-keys/"+id, `{"rights":["own.right","management.tables.write"]}`, 200)
+	is("old", "management.tables.write", "own.right")
+	made := s.do(t, "POST", "/admin/api-keys", `{"name":"new","rights":["own.right"]}`, 201)
+	if got := s.who(t, made["api_key"].(string)); got != "new" {
+		t.Errorf("the new key's holder is %s", got)
+	}
+	for _, r := range s.do(t, "GET", "/admin/api-key-rights", "", 200)["rights"].([]any) {
+		if r := r.(map[string]any); r["name"] == "own.right" {
+			s.do(t, "PATCH", "/admin/api-key-rights/"+r["id"].(string), `{"description":"ours"}`, 200)
+			s.do(t, "DELETE", "/admin/api-key-rights/"+r["id"].(string), "", 200)
+		}
+	}
+	is("old", "management.tables.write")
+	s.do(t, "DELETE", "/admin/api-keys/"+is("new"), "", 200)
+	if got := s.who(t, made["api_key"].(string)); got != "invalid_api_key" {
+		t.Errorf("the revoked key is %s", got)
+	}
+	if err := s.keys.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for want, query := range map[int64]string{
+		2: "SELECT count(*) FROM api_key_auth_log WHERE api_key_id = '" + id + "'", // the original's row, and ours
+		1: "SELECT count(*) FROM api_keys WHERE last_used_at IS NOT NULL AND api_keys_id = '" + id + "'",
+		0: "SELECT count(*) FROM api_key_auth_log WHERE api_key_id ~ '^[0-9]+$'",
+	} {
+		if n := ledgertest.Count(t, s.ledger, query); n != want {
+			t.Errorf("%s: %d, want %d", query, n, want)
+		}
+	}
+}
+
+// TestExpiredKeys: the last moment that a time can be is one, and an expired key can be sent
+// back whole, as clients do that change one member.
+func TestExpiredKeys(t *testing.T) {
+	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
+		s := serveKeys(t, l)
+		made := s.do(t, "POST", "/admin/api-keys", `{"name":"k","expires_at":"9999-12-31T23:59:59.9999999Z"}`, 201)
+		record := made["record"].(map[string]any)
+		path := "/admin/api-keys/" + record["id"].(string)
+		s.do(t, "GET", "/admin/api-keys", "", 200)
+		for _, change := range []struct{ expires, name, who string }{
+			{"2020-01-01T00:00:00Z", "k", "api_key_expired"},
+			{"2020-01-01T00:00:00Z", "renamed", "api_key_expired"},
+			{"2130-01-01T00:00:00+01:00", "renamed", "renamed"},
+		} {
+			record["expires_at"], record["name"] = change.expires, change.name
+			whole, err := json.Marshal(record)
+			if err != nil {
+				t.Fatal(err)
+			}
+			record = s.do(t, "PATCH", path, string(whole), 200)["record"].(map[string]any)
+			if got := s.who(t, made["api_key"].(string)); got != change.who || record["name"] != change.name {
+				t.Errorf("%+v: %s, %v", change, got, record)
+			}
+		}
+	})
+}
+
 // secret checks that a key's secret is nowhere but in the answer that made it.
 func (s *keyServer) secret(t *testing.T, key string) {
 	t.Helper()
@@ -311,6 +419,11 @@ func TestKeyMistakes(t *testing.T) {
 			{"PATCH", "/admin/api-keys/" + unknown, `{"name":"x"}`, 404, []string{"unknown_api_key"}},
 			{"PATCH", "/admin/api-keys/nonsense", `{"name":"x"}`, 404, []string{"unknown_api_key"}},
 			{"PATCH", "/admin/api-keys/urn:uuid:" + other, `{"name":"x"}`, 404, []string{"unknown_api_key"}},
+			{"POST", "/admin/api-keys", `{"name":"a","expires_at":"9999-12-31T23:59:59-12:00"}`, 400, []string{`"expires_at":"want a time to come`}},
+			{"POST", "/admin/api-keys", `{"name":"a","expires_at":"9999-12-31T23:59:60Z"}`, 400, []string{`"expires_at":"want a time to come`}},
+			{"PATCH", "/admin/api-keys/" + other, `{"expires_at":"9999-12-31T23:59:59-12:00"}`, 400, []string{`"expires_at":"want a time in RFC 3339`}},
+			{"PATCH", "/admin/api-keys/" + other, `{"expires_at":"0001-01-01T00:00:00Z"}`, 400, []string{`"expires_at":"want a time in RFC 3339`}},
+			{"PATCH", "/admin/api-keys/" + other, `{"expires_at":"0000-01-01T00:00:00+12:00"}`, 400, []string{`"expires_at":"want a time in RFC 3339`}},
 			{"GET", "/admin/api-keys/%27%20or%201=1", ``, 404, []string{"unknown_api_key"}},
 			{"DELETE", "/admin/api-keys/" + unknown, ``, 404, []string{"unknown_api_key"}},
 			{"DELETE", "/admin/api-keys/" + other, `{"force":true}`, 400, []string{`"force":"unknown field"`}},
@@ -324,7 +437,8 @@ func TestKeyMistakes(t *testing.T) {
 			{"PATCH", "/admin/api-key-rights/" + right, `{"name":"gateway.fetch.execute"}`, 409, []string{"right_exists"}},
 			{"PATCH", "/admin/api-key-rights/" + builtIn, `{"name":"mine"}`, 409, []string{"right_is_built_in"}},
 			{"PATCH", "/admin/api-key-rights/" + unknown, `{"name":"mine"}`, 404, []string{"unknown_right"}},
-			{"DELETE", "/admin/api-key-rights/" + right, ``, 409, []string{"right_in_use", "1 API keys have"}},
+			{"PATCH", "/admin/api-key-rights/" + right, `{}`, 400, []string{"invalid_body", "changes nothing", "send name, description or both"}},
+			{"PATCH", "/admin/api-key-rights/" + right, `{"team":"unknown to us"}`, 400, []string{"changes nothing"}},
 			{"DELETE", "/admin/api-key-rights/" + builtIn, ``, 409, []string{"right_is_built_in"}},
 			{"DELETE", "/admin/api-key-rights/nonsense", ``, 404, []string{"unknown_right"}},
 			{"PUT", "/admin/api-key-config", `{}`, 400, []string{`"enforce_api_keys":"want true or false"`}},
@@ -354,7 +468,8 @@ func TestKeyMistakes(t *testing.T) {
 	})
 }
 
-// TestRightRoutes: rights are made, renamed with their keys, and deleted when no key has them.
+// TestRightRoutes: rights are made, renamed with their keys, and deleted, also from the keys
+// that have them.
 func TestRightRoutes(t *testing.T) {
 	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
 		s := serveKeys(t, l)
@@ -381,12 +496,24 @@ func TestRightRoutes(t *testing.T) {
 		if right["name"] != "reports.see" || right["description"] != nil {
 			t.Errorf("undescribed, it is %v", right)
 		}
-		s.do(t, "DELETE", "/admin/api-key-rights/"+id, "", 409)
-		s.do(t, "DELETE", key, "", 200)
-		if got := s.do(t, "DELETE", "/admin/api-key-rights/"+id, "", 200); got["id"] != id {
+		gone := s.do(t, "POST", "/admin/api-keys", `{"name":"gone","rights":["reports.see"]}`, 201)["record"].(map[string]any)["id"].(string)
+		s.do(t, "DELETE", "/admin/api-keys/"+gone, "", 200)
+		if got := s.do(t, "DELETE", "/admin/api-key-rights/"+id, "", 200); got["id"] != id || !strings.Contains(got["message"].(string), "taken from 1 API key") {
 			t.Errorf("deleted %v", got)
 		}
-		want := []string{"create_right", "create_api_key", "update_right", "update_right", "delete_api_key", "delete_right api_key_rights/" + id + " some -> none"}
+		if r := s.do(t, "GET", key, "", 200)["record"].(map[string]any); len(r["rights"].([]any)) != 0 {
+			t.Errorf("the key has %v", r["rights"])
+		}
+		a, err := s.authenticate(made["api_key"].(string))
+		if err != nil || a.Has("reports.see") {
+			t.Errorf("in memory the key has %v (%v)", a.Rights(), err)
+		}
+		s.do(t, "DELETE", "/admin/api-key-rights/"+id, "", 404)
+		audit := s.do(t, "GET", "/admin/audit?action=delete_right", "", 200)["audit"].([]any)[0].(map[string]any)["before"].(map[string]any)
+		if diff := cmp.Diff([]any{strings.TrimPrefix(key, "/admin/api-keys/")}, audit["api_keys"]); diff != "" || audit["name"] != "reports.see" {
+			t.Errorf("the audit has %v", audit)
+		}
+		want := []string{"create_right", "create_api_key", "update_right", "update_right", "create_api_key", "delete_api_key", "delete_right api_key_rights/" + id + " some -> none"}
 		if got := s.audits(t); !slices.EqualFunc(got, want, strings.HasPrefix) {
 			t.Errorf("the audit has %v", got)
 		}
@@ -401,6 +528,9 @@ func TestConfigRoutes(t *testing.T) {
 		answer := s.do(t, "GET", "/admin/api-key-config", "", 200)
 		if global(answer) != false || answer["forced"] != false || len(answer["clients"].([]any)) != 0 || s.who(t, "") != "nobody" {
 			t.Errorf("it begins with %v", answer)
+		}
+		if at, err := time.Parse(time.RFC3339Nano, fmt.Sprint(answer["global"].(map[string]any)["updated_at"])); err != nil || time.Since(at) > time.Minute {
+			t.Errorf("it is of %v", answer["global"])
 		}
 		if answer := s.do(t, "PUT", "/admin/api-key-config", `{"enforce_api_keys":true}`, 200); global(answer) != true || s.who(t, "") != "api_key_required" {
 			t.Errorf("then it is %v, and nobody gets %s", answer, s.who(t, ""))

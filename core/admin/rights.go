@@ -5,6 +5,7 @@ import (
 	"github.com/athena-gateway/athena/core/httpx"
 	"github.com/athena-gateway/athena/core/httpx/adminapi"
 	"github.com/athena-gateway/athena/core/ledger"
+	"github.com/athena-gateway/athena/sdk"
 )
 
 const wantRight = "want a name such as reports.read: 1 to 100 letters, digits, points, - and _"
@@ -53,6 +54,9 @@ func (a *API) updateRight(r *httpx.Request, audit *ledger.Audit) (*httpx.Respons
 	}); err != nil {
 		return nil, err
 	}
+	if !name.Sent && !description.Sent {
+		return nil, sdk.E(sdk.Invalid, "invalid_body", "the request body changes nothing of the right").WithHint("send name, description or both")
+	}
 	right, err := a.keys.UpdateRight(r.Context(), audit, r.Param("id"), func(right *auth.RightRecord) {
 		right.Name = name.Or(right.Name)
 		if description.Sent {
@@ -70,13 +74,14 @@ func (a *API) deleteRight(r *httpx.Request, audit *ledger.Audit) (*httpx.Respons
 		return nil, err
 	}
 	id := r.Param("id")
-	if err := a.keys.DeleteRight(r.Context(), audit, id); err != nil {
+	keys, err := a.keys.DeleteRight(r.Context(), audit, id)
+	if err != nil {
 		return nil, err
 	}
-	return adminapi.Success(200, "right deleted", map[string]any{"id": id})
+	return adminapi.Success(200, "right deleted; it was taken from "+count(keys, "API key"), map[string]any{"id": id})
 }
 
-// rightsCatalog lists the rights that the gateway itself asks for.
+// rightsCatalog lists the rights that the gateway itself knows.
 func (a *API) rightsCatalog(*httpx.Request) (*httpx.Response, error) {
 	list := auth.Catalogue()
 	return adminapi.Success(200, count(len(list), "right"), map[string]any{"rights": list})

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -99,10 +100,16 @@ type Keyring struct {
 	now      func() time.Time
 
 	state    atomic.Pointer[state] // nil until it has been loaded once
-	seeded   bool                  // the rights that the gateway knows are in the ledger
 	throttle throttle
 	refusals *refusals
 	record   *recorder // nil: nothing is recorded
+	log      hclog.Logger
+	stop     context.CancelFunc // of run
+	done     chan struct{}      // run has ended
+
+	seeding     sync.Mutex
+	seeded      bool   // what every ledger has is in this one
+	seedProblem string // why it is not: it is logged once
 }
 
 // state is what the ledger says; it is never changed, but replaced.
@@ -126,7 +133,7 @@ func New(o Options) *Keyring {
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
 	}
-	k := &Keyring{ledger: o.Ledger, enforce: o.Enforce, now: o.Now, adminSum: sha256.Sum256([]byte(o.AdminKey))}
+	k := &Keyring{ledger: o.Ledger, enforce: o.Enforce, now: o.Now, log: o.Logger, adminSum: sha256.Sum256([]byte(o.AdminKey))}
 	if o.AdminKey != "" {
 		k.admin = &Principal{Name: "admin key", Admin: true, granted: "[]"}
 	}
@@ -138,14 +145,39 @@ func New(o Options) *Keyring {
 	}
 	k.record = newRecorder(o.Ledger, o.Retention, o.Now)
 	o.Ledger.Follow(ledger.Keys, k.load)
+	var ctx context.Context
+	ctx, k.stop = context.WithCancel(context.Background())
+	k.done = make(chan struct{})
+	go k.run(ctx)
 	return k
+}
+
+// run does every few seconds what need not be done at once, until ctx ends.
+func (k *Keyring) run(ctx context.Context) {
+	defer close(k.done)
+	ticker := time.NewTicker(recordEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			k.record.flush()
+			if k.state.Load() != nil {
+				k.seed(ctx)
+			}
+		}
+	}
 }
 
 // Close queues what is to be recorded for the ledger and stops recording.
 func (k *Keyring) Close() {
-	if k.record != nil {
-		k.record.close()
+	if k.ledger == nil {
+		return
 	}
+	k.stop()
+	<-k.done
+	k.record.close()
 }
 
 // Flush returns when what was recorded is in the ledger.

@@ -224,6 +224,52 @@ func TestNotLoaded(t *testing.T) {
 	}
 }
 
+// TestReadOnlyLedger: a ledger that can only be read serves as it is, and gets what it lacks as
+// soon as it can be written.
+func TestReadOnlyLedger(t *testing.T) {
+	uri := testenv.Database(t)
+	l := ledgertest.Open(t, uri)
+	k := keyring(t, Options{Ledger: l})
+	text, _ := create(t, k, Spec{Name: "k", Rights: []string{Fetch}})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := l.Read(ctx, func(ctx context.Context, c *sql.Conn) error { // whose session may write all the time
+		exec := func(statement string) {
+			t.Helper()
+			if _, err := c.ExecContext(ctx, statement); err != nil {
+				t.Error(err)
+			}
+		}
+		alter := func(state string) {
+			t.Helper()
+			exec("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = " + state + "', current_database()); END $$")
+			exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+		}
+		exec("DELETE FROM api_key_rights WHERE name = 'management.read'")
+		alter("on")
+		defer alter("off")
+		var output testenv.Output
+		again := keyring(t, Options{Ledger: ledgertest.Open(t, uri), Logger: hclog.New(&hclog.LoggerOptions{Output: &output})})
+		if a, err := ask(again, here, text); err != nil || !a.Principal.Has(Fetch) {
+			t.Errorf("the key is %v, %v", a.Principal, err)
+		}
+		again.seed(ctx)
+		if n := strings.Count(output.String(), "it is tried again"); n != 1 || strings.Count(output.String(), "\n") != n {
+			t.Errorf("the log says %s", output.String())
+		}
+		alter("off")
+		eventually(t, "the right is there", func() bool {
+			again.seed(ctx)
+			var n int
+			err := c.QueryRowContext(ctx, "SELECT count(*) FROM api_key_rights").Scan(&n)
+			return err == nil && n == len(Catalogue())
+		})
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestEnforcement: a client's own setting wins over the global one, the configuration over
 // both.
 func TestEnforcement(t *testing.T) {

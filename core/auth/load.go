@@ -10,17 +10,13 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/athena-gateway/athena/core/ledger"
 )
 
-// load reads everything that deciding takes. The first time it has the rights added that
-// the gateway asks for, where they are missing: on another connection, as its own only reads.
+// load reads everything that deciding takes.
 func (k *Keyring) load(ctx context.Context, c *sql.Conn) error {
-	if !k.seeded {
-		if err := k.ledger.Read(ctx, k.seed); err != nil {
-			return err
-		}
-		k.seeded = true
-	}
+	k.seed(ctx)
 	s := &state{keys: map[string]*key{}, clients: map[string]bool{}}
 	byID := map[string]*key{}
 	if err := each(ctx, c, func(scan func(...any) error) error {
@@ -42,7 +38,7 @@ func (k *Keyring) load(ctx context.Context, c *sql.Conn) error {
 		}
 		s.keys[key.PublicID], byID[key.ID] = key, key
 		return nil
-	}, "SELECT id, public_id, name, client_name, key_salt, key_hash, expires_at, is_active FROM api_keys WHERE deleted_at IS NULL"); err != nil {
+	}, "SELECT api_keys_id, public_id, name, client_name, key_salt, key_hash, expires_at, is_active FROM api_keys WHERE deleted_at IS NULL"); err != nil {
 		return err
 	}
 	if err := each(ctx, c, func(scan func(...any) error) error {
@@ -52,7 +48,7 @@ func (k *Keyring) load(ctx context.Context, c *sql.Conn) error {
 			key.rights = append(key.rights, right)
 		}
 		return err
-	}, "SELECT g.api_key_id, r.name FROM api_key_right_grants g JOIN api_key_rights r ON r.id = g.right_id"); err != nil {
+	}, granted); err != nil {
 		return err
 	}
 	for _, key := range s.keys {
@@ -92,27 +88,67 @@ func each(ctx context.Context, c *sql.Conn, f func(scan func(...any) error) erro
 	return rows.Err()
 }
 
-// seed adds the rights that the gateway asks for.
-func (k *Keyring) seed(ctx context.Context, c *sql.Conn) error {
+// seedTime bounds a try to add what every ledger has: loading does not wait for it.
+const seedTime = 5 * time.Second
+
+// seed adds what every ledger has and this one lacks: the rights that the gateway knows, and
+// the global setting. One that cannot be written serves as it is; run tries again. It takes a
+// connection of its own, as that of a load only reads.
+func (k *Keyring) seed(ctx context.Context) {
+	k.seeding.Lock()
+	defer k.seeding.Unlock()
+	if k.seeded {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, seedTime)
+	defer cancel()
+	err := k.ledger.Read(ctx, k.addMissing)
+	if k.seeded = err == nil; k.seeded || ctx.Err() == context.Canceled {
+		return
+	}
+	if problem := err.Error(); problem != k.seedProblem {
+		k.log.Warn("rights that the gateway knows could not be added to the ledger; keys work as they are, and it is tried again", "error", err)
+		k.seedProblem = problem
+	}
+}
+
+func (k *Keyring) addMissing(ctx context.Context, c *sql.Conn) error {
 	now := k.now().UTC()
+	known, err := rightNames(ctx, c)
+	if err != nil {
+		return err
+	}
 	for _, right := range catalogue {
-		if _, err := c.ExecContext(ctx, `INSERT INTO api_key_rights (id, name, description, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)
-			ON CONFLICT (name) DO NOTHING`, newID(), right.Name, right.Description, now); err != nil {
+		if slices.Contains(known, right.Name) {
+			continue
+		}
+		if _, err := c.ExecContext(ctx, `INSERT INTO api_key_rights (api_key_rights_id, name, description, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)
+			ON CONFLICT DO NOTHING`, newID(), right.Name, right.Description, now); err != nil {
 			return err
 		}
 	}
-	return nil
+	settings, err := readSettings(ctx, c)
+	if err != nil || settings.Global.Updated != nil {
+		return err
+	}
+	_, err = c.ExecContext(ctx, "INSERT INTO api_key_config (id, enforce_api_keys, updated_at) VALUES (1, $1, $2) ON CONFLICT DO NOTHING", false, now)
+	return err
 }
 
 // newID makes an id; those made later sort later.
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// picture is what something looked like, for the audit. None of what is pictured here is
-// secret.
-func picture(v any) json.RawMessage {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return nil // texts, times and flags can always be written
+// picture completes the audit row of a change: what was changed, and what it looked like
+// before and afterwards, nil where there was nothing. None of it is secret.
+func picture(audit *ledger.Audit, target string, before, after any) (err error) {
+	audit.Target = target
+	if before != nil {
+		if audit.Before, err = json.Marshal(before); err != nil {
+			return err
+		}
 	}
-	return b
+	if after != nil {
+		audit.After, err = json.Marshal(after)
+	}
+	return err
 }

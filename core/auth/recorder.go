@@ -30,8 +30,6 @@ type recorder struct {
 	log    *ledger.Log[entry]
 	now    func() time.Time
 	secret [sha256.Size]byte // of this process, see hash
-	stop   chan struct{}
-	done   chan struct{}
 
 	mu      sync.Mutex
 	entries map[same]*entry
@@ -57,7 +55,7 @@ type entry struct {
 }
 
 func newRecorder(l *ledger.Ledger, retention time.Duration, now func() time.Time) *recorder {
-	r := &recorder{now: now, stop: make(chan struct{}), done: make(chan struct{}), entries: map[same]*entry{}}
+	r := &recorder{now: now, entries: map[same]*entry{}}
 	rand.Read(r.secret[:]) // never fails
 	r.log = ledger.NewLog(l, ledger.LogOptions[entry]{
 		Table: "api_key_auth_log",
@@ -67,29 +65,12 @@ func newRecorder(l *ledger.Ledger, retention time.Duration, now func() time.Time
 		Also:      lastUsed,
 		Retention: retention,
 	})
-	go r.run()
 	return r
-}
-
-func (r *recorder) run() {
-	defer close(r.done)
-	ticker := time.NewTicker(recordEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-			r.flush()
-		case <-r.stop:
-			return
-		}
-	}
 }
 
 // close hands on what was counted. What a request that outlives it adds goes to the log at
 // once, which writes it or counts it as dropped.
 func (r *recorder) close() {
-	close(r.stop)
-	<-r.done
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
@@ -193,7 +174,7 @@ func lastUsed(ctx context.Context, c *sql.Conn, batch []entry) error {
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(last)) {
-		if _, err := c.ExecContext(ctx, "UPDATE api_keys SET last_used_at = $1 WHERE id = $2 AND (last_used_at IS NULL OR last_used_at < $1)",
+		if _, err := c.ExecContext(ctx, "UPDATE api_keys SET last_used_at = $1 WHERE api_keys_id = $2 AND (last_used_at IS NULL OR last_used_at < $1)",
 			last[id].UTC(), id); err != nil {
 			return err
 		}

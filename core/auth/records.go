@@ -42,7 +42,7 @@ type Spec struct {
 	Rights      []string
 }
 
-const recordColumns = "id, public_id, name, description, client_name, expires_at, is_active, last_used_at, created_at, updated_at"
+const recordColumns = "api_keys_id, public_id, name, description, client_name, expires_at, is_active, last_used_at, created_at, updated_at"
 
 // Keys lists API keys, the newest first, from offset on.
 func (k *Keyring) Keys(ctx context.Context, limit, offset int) (list []Record, total int64, err error) {
@@ -64,6 +64,9 @@ func (k *Keyring) Key(ctx context.Context, id string) (found Record, err error) 
 	})
 	return found, err
 }
+
+// granted reads the ids of keys and the names of their rights.
+const granted = `SELECT k.api_keys_id, r.name FROM api_key_right_grants g JOIN api_keys k ON k.id = g.api_key_id JOIN api_key_rights r ON r.id = g.right_id`
 
 func records(ctx context.Context, c *sql.Conn, where string, args ...any) ([]Record, error) {
 	list, at, ids := []Record{}, map[string]int{}, []any{}
@@ -87,8 +90,7 @@ func records(ctx context.Context, c *sql.Conn, where string, args ...any) ([]Rec
 		err := scan(&id, &right)
 		list[at[id]].Rights = append(list[at[id]].Rights, right)
 		return err
-	}, "SELECT g.api_key_id, r.name FROM api_key_right_grants g JOIN api_key_rights r ON r.id = g.right_id WHERE g.api_key_id IN ("+
-		strings.Join(places, ", ")+")", ids...)
+	}, granted+" WHERE k.api_keys_id IN ("+strings.Join(places, ", ")+")", ids...)
 	for i := range list {
 		slices.Sort(list[i].Rights)
 	}
@@ -111,7 +113,7 @@ func oneRecord(ctx context.Context, c *sql.Conn, id string) (Record, error) {
 	if !isID(id) {
 		return Record{}, unknown
 	}
-	list, err := records(ctx, c, "WHERE id = $1 AND deleted_at IS NULL", id)
+	list, err := records(ctx, c, "WHERE api_keys_id = $1 AND deleted_at IS NULL", id)
 	if err == nil && len(list) == 0 {
 		return Record{}, unknown
 	}
@@ -129,7 +131,7 @@ func (k *Keyring) CreateKey(ctx context.Context, audit *ledger.Audit, spec Spec)
 		if err := nameIsFree(ctx, c, spec.Name, id); err != nil {
 			return err
 		}
-		if _, err := c.ExecContext(ctx, `INSERT INTO api_keys (id, public_id, name, description, client_name, key_salt, key_hash, expires_at, is_active, created_at, updated_at)
+		if _, err := c.ExecContext(ctx, `INSERT INTO api_keys (api_keys_id, public_id, name, description, client_name, key_salt, key_hash, expires_at, is_active, created_at, updated_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)`,
 			id, m.public, spec.Name, spec.Description, spec.Client, m.salt, m.hash, utc(spec.Expires), spec.Active, now); err != nil {
 			return err
@@ -137,9 +139,10 @@ func (k *Keyring) CreateKey(ctx context.Context, audit *ledger.Audit, spec Spec)
 		if err := grant(ctx, c, id, spec.Rights, now); err != nil {
 			return err
 		}
-		r, err = oneRecord(ctx, c, id)
-		audit.Target, audit.After = "api_keys/"+id, picture(r)
-		return err
+		if r, err = oneRecord(ctx, c, id); err != nil {
+			return err
+		}
+		return picture(audit, "api_keys/"+id, nil, r)
 	})
 	return m.text, r, err
 }
@@ -157,21 +160,22 @@ func (k *Keyring) UpdateKey(ctx context.Context, audit *ledger.Audit, id string,
 		if err := nameIsFree(ctx, c, spec.Name, id); err != nil {
 			return err
 		}
-		if _, err := c.ExecContext(ctx, `UPDATE api_keys SET name = $1, description = $2, client_name = $3, expires_at = $4, is_active = $5, updated_at = $6 WHERE id = $7`,
+		if _, err := c.ExecContext(ctx, `UPDATE api_keys SET name = $1, description = $2, client_name = $3, expires_at = $4, is_active = $5, updated_at = $6 WHERE api_keys_id = $7`,
 			spec.Name, spec.Description, spec.Client, utc(spec.Expires), spec.Active, now, id); err != nil {
 			return err
 		}
 		if !slices.Equal(spec.Rights, before.Rights) {
-			if _, err := c.ExecContext(ctx, "DELETE FROM api_key_right_grants WHERE api_key_id = $1", id); err != nil {
+			if _, err := c.ExecContext(ctx, "DELETE FROM api_key_right_grants WHERE api_key_id = (SELECT id FROM api_keys WHERE api_keys_id = $1)", id); err != nil {
 				return err
 			}
 			if err := grant(ctx, c, id, spec.Rights, now); err != nil {
 				return err
 			}
 		}
-		r, err = oneRecord(ctx, c, id)
-		audit.Target, audit.Before, audit.After = "api_keys/"+id, picture(before), picture(r)
-		return err
+		if r, err = oneRecord(ctx, c, id); err != nil {
+			return err
+		}
+		return picture(audit, "api_keys/"+id, before, r)
 	})
 	return r, err
 }
@@ -183,9 +187,10 @@ func (k *Keyring) DeleteKey(ctx context.Context, audit *ledger.Audit, id string)
 		if err != nil {
 			return err
 		}
-		audit.Target, audit.Before = "api_keys/"+id, picture(before)
-		_, err = c.ExecContext(ctx, "UPDATE api_keys SET deleted_at = $1, updated_at = $1, is_active = $2 WHERE id = $3", k.now().UTC(), false, id)
-		return err
+		if _, err := c.ExecContext(ctx, "UPDATE api_keys SET deleted_at = $1, updated_at = $1, is_active = $2 WHERE api_keys_id = $3", k.now().UTC(), false, id); err != nil {
+			return err
+		}
+		return picture(audit, "api_keys/"+id, before, nil)
 	})
 }
 
@@ -193,7 +198,7 @@ func (k *Keyring) DeleteKey(ctx context.Context, audit *ledger.Audit, id string)
 // nobody else takes it meanwhile.
 func nameIsFree(ctx context.Context, c *sql.Conn, name, id string) error {
 	var n int
-	if err := c.QueryRowContext(ctx, "SELECT count(*) FROM api_keys WHERE name = $1 AND id <> $2 AND deleted_at IS NULL", name, id).Scan(&n); err != nil || n == 0 {
+	if err := c.QueryRowContext(ctx, "SELECT count(*) FROM api_keys WHERE name = $1 AND api_keys_id <> $2 AND deleted_at IS NULL", name, id).Scan(&n); err != nil || n == 0 {
 		return err
 	}
 	return sdk.E(sdk.Conflict, "api_key_exists", fmt.Sprintf("there is an API key named %q already", name)).
@@ -205,34 +210,25 @@ func grant(ctx context.Context, c *sql.Conn, id string, rights []string, now tim
 	if len(rights) == 0 {
 		return nil
 	}
-	ids := map[string]string{}
-	if err := each(ctx, c, func(scan func(...any) error) error {
-		var id, name string
-		err := scan(&id, &name)
-		ids[name] = id
-		return err
-	}, "SELECT id, name FROM api_key_rights"); err != nil {
+	known, err := rightNames(ctx, c)
+	if err != nil {
 		return err
 	}
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(rights))) {
-		if ids[name] == "" {
-			return unknownRight(name, ids)
+		if !slices.Contains(known, name) {
+			return unknownRight(name, known)
 		}
-		if _, err := c.ExecContext(ctx, "INSERT INTO api_key_right_grants (api_key_id, right_id, created_at) VALUES ($1, $2, $3)", id, ids[name], now); err != nil {
+		if _, err := c.ExecContext(ctx, `INSERT INTO api_key_right_grants (api_key_id, right_id, created_at)
+			VALUES ((SELECT id FROM api_keys WHERE api_keys_id = $1), (SELECT id FROM api_key_rights WHERE name = $2), $3)`, id, name, now); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func unknownRight(name string, known map[string]string) error {
-	names := make([]string, 0, len(known))
-	for name := range known {
-		names = append(names, name)
-	}
-	slices.Sort(names)
+func unknownRight(name string, known []string) error {
 	wrong := fmt.Sprintf("there is no right %q", name)
-	if near := sqlbuild.NearestName(name, names); near != "" {
+	if near := sqlbuild.NearestName(name, known); near != "" {
 		wrong += fmt.Sprintf("; did you mean %q?", near)
 	}
 	details, err := json.Marshal(map[string]any{"fields": map[string]string{"rights": wrong}})

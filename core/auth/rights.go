@@ -11,7 +11,9 @@ import (
 	"github.com/athena-gateway/athena/sdk"
 )
 
-// The rights that the gateway asks for.
+// The rights for data, and those for the schemas of databases. The names are the original
+// server's; of the two for functions it is only known that they begin with management.functions,
+// so they end as the others do that write and drop.
 const (
 	Fetch  = "gateway.fetch.execute"
 	Insert = "gateway.insert.execute"
@@ -19,6 +21,17 @@ const (
 	Delete = "gateway.delete.execute"
 	Query  = "gateway.query.execute"
 	RPC    = "gateway.rpc.execute"
+
+	ReadSchema      = "management.read"
+	WriteTables     = "management.tables.write"
+	DropTables      = "management.tables.drop"
+	DropColumns     = "management.columns.drop"
+	WriteIndexes    = "management.indexes.write"
+	DropIndexes     = "management.indexes.drop"
+	WriteExtensions = "management.extensions.write"
+	WriteFunctions  = "management.functions.write"
+	DropFunctions   = "management.functions.drop"
+	WriteDatabases  = "management.provision.write"
 )
 
 // Right is a right by name.
@@ -27,7 +40,7 @@ type Right struct {
 	Description string `json:"description"`
 }
 
-// Catalogue are the rights that the gateway asks for, which every ledger has.
+// Catalogue are the rights that the gateway knows, which every ledger has.
 func Catalogue() []Right { return slices.Clone(catalogue) }
 
 var catalogue = []Right{
@@ -37,6 +50,16 @@ var catalogue = []Right{
 	{Delete, "Delete rows"},
 	{Query, "Execute SQL text, which may do whatever the database's user may"},
 	{RPC, "Call functions of the database"},
+	{ReadSchema, "Read what may be changed of a database's schema, and what is there"},
+	{WriteTables, "Create tables and change them"},
+	{DropTables, "Drop tables"},
+	{DropColumns, "Drop columns"},
+	{WriteIndexes, "Create indexes"},
+	{DropIndexes, "Drop indexes"},
+	{WriteExtensions, "Install extensions"},
+	{WriteFunctions, "Create functions and replace them"},
+	{DropFunctions, "Drop functions"},
+	{WriteDatabases, "Create databases"},
 }
 
 func isBuiltIn(name string) bool {
@@ -72,8 +95,18 @@ func rightRecords(ctx context.Context, c *sql.Conn, where string, args ...any) (
 		r.Created, r.Updated = r.Created.UTC(), r.Updated.UTC()
 		list = append(list, r)
 		return err
-	}, "SELECT id, name, description, created_at, updated_at FROM api_key_rights "+where, args...)
+	}, "SELECT api_key_rights_id, name, description, created_at, updated_at FROM api_key_rights "+where, args...)
 	return list, err
+}
+
+func rightNames(ctx context.Context, c *sql.Conn) (names []string, err error) {
+	err = each(ctx, c, func(scan func(...any) error) error {
+		var name string
+		err := scan(&name)
+		names = append(names, name)
+		return err
+	}, "SELECT name FROM api_key_rights ORDER BY name")
+	return names, err
 }
 
 func oneRight(ctx context.Context, c *sql.Conn, id string) (RightRecord, error) {
@@ -81,7 +114,7 @@ func oneRight(ctx context.Context, c *sql.Conn, id string) (RightRecord, error) 
 	if !isID(id) {
 		return RightRecord{}, unknown
 	}
-	list, err := rightRecords(ctx, c, "WHERE id = $1", id)
+	list, err := rightRecords(ctx, c, "WHERE api_key_rights_id = $1", id)
 	if err == nil && len(list) == 0 {
 		return RightRecord{}, unknown
 	}
@@ -95,13 +128,14 @@ func oneRight(ctx context.Context, c *sql.Conn, id string) (RightRecord, error) 
 func (k *Keyring) CreateRight(ctx context.Context, audit *ledger.Audit, name string, description *string) (r RightRecord, err error) {
 	id := newID()
 	err = k.ledger.Change(ctx, ledger.Keys, audit, func(ctx context.Context, c *sql.Conn) error {
-		if _, err := c.ExecContext(ctx, "INSERT INTO api_key_rights (id, name, description, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)",
+		if _, err := c.ExecContext(ctx, "INSERT INTO api_key_rights (api_key_rights_id, name, description, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)",
 			id, name, description, k.now().UTC()); err != nil {
 			return rightExists(err, name)
 		}
-		r, err = oneRight(ctx, c, id)
-		audit.Target, audit.After = "api_key_rights/"+id, picture(r)
-		return err
+		if r, err = oneRight(ctx, c, id); err != nil {
+			return err
+		}
+		return picture(audit, "api_key_rights/"+id, nil, r)
 	})
 	return r, err
 }
@@ -118,40 +152,56 @@ func (k *Keyring) UpdateRight(ctx context.Context, audit *ledger.Audit, id strin
 		if wanted.Name != before.Name && isBuiltIn(before.Name) {
 			return builtIn(before.Name)
 		}
-		if _, err := c.ExecContext(ctx, "UPDATE api_key_rights SET name = $1, description = $2, updated_at = $3 WHERE id = $4",
+		if _, err := c.ExecContext(ctx, "UPDATE api_key_rights SET name = $1, description = $2, updated_at = $3 WHERE api_key_rights_id = $4",
 			wanted.Name, wanted.Description, k.now().UTC(), id); err != nil {
 			return rightExists(err, wanted.Name)
 		}
-		r, err = oneRight(ctx, c, id)
-		audit.Target, audit.Before, audit.After = "api_key_rights/"+id, picture(before), picture(r)
-		return err
+		if r, err = oneRight(ctx, c, id); err != nil {
+			return err
+		}
+		return picture(audit, "api_key_rights/"+id, before, r)
 	})
 	return r, err
 }
 
-// DeleteRight removes a right that no key has.
-func (k *Keyring) DeleteRight(ctx context.Context, audit *ledger.Audit, id string) error {
-	return k.ledger.Change(ctx, ledger.Keys, audit, func(ctx context.Context, c *sql.Conn) error {
-		before, err := oneRight(ctx, c, id)
+// heldRight is a right and the keys that have it, for the audit of its end.
+type heldRight struct {
+	RightRecord
+	Keys []string `json:"api_keys"` // ids
+}
+
+// DeleteRight removes a right, also from the keys that have it, whose number it returns.
+func (k *Keyring) DeleteRight(ctx context.Context, audit *ledger.Audit, id string) (keys int, err error) {
+	err = k.ledger.Change(ctx, ledger.Keys, audit, func(ctx context.Context, c *sql.Conn) error {
+		right, err := oneRight(ctx, c, id)
 		if err != nil {
 			return err
 		}
-		if isBuiltIn(before.Name) {
-			return builtIn(before.Name)
+		if isBuiltIn(right.Name) {
+			return builtIn(right.Name)
 		}
-		var keys int
-		if err := c.QueryRowContext(ctx, `SELECT count(*) FROM api_key_right_grants g JOIN api_keys k ON k.id = g.api_key_id
-			WHERE g.right_id = $1 AND k.deleted_at IS NULL`, id).Scan(&keys); err != nil {
+		before := heldRight{right, []string{}}
+		if err := each(ctx, c, func(scan func(...any) error) error {
+			var key string
+			err := scan(&key)
+			before.Keys = append(before.Keys, key)
+			return err
+		}, `SELECT k.api_keys_id FROM api_key_right_grants g JOIN api_keys k ON k.id = g.api_key_id JOIN api_key_rights r ON r.id = g.right_id
+			WHERE r.api_key_rights_id = $1 AND k.deleted_at IS NULL ORDER BY k.id`, id); err != nil {
 			return err
 		}
-		if keys > 0 {
-			return sdk.E(sdk.Conflict, "right_in_use", fmt.Sprintf("%d API keys have the right %q", keys, before.Name)).
-				WithHint("take it from them first: PATCH /admin/api-keys/{id} with other rights")
+		for _, statement := range []string{
+			"DELETE FROM api_key_right_grants WHERE right_id = (SELECT id FROM api_key_rights WHERE api_key_rights_id = $1)",
+			"DELETE FROM api_key_rights WHERE api_key_rights_id = $1",
+		} {
+			if _, err := c.ExecContext(ctx, statement, id); err != nil {
+				return err
+			}
 		}
-		audit.Target, audit.Before = "api_key_rights/"+id, picture(before)
-		_, err = c.ExecContext(ctx, "DELETE FROM api_key_rights WHERE id = $1", id)
-		return err
+		keys = len(before.Keys)
+		return picture(audit, "api_key_rights/"+id, before, nil)
 	})
+	return keys, err
 }
 
 func rightExists(err error, name string) error {
@@ -163,6 +213,6 @@ func rightExists(err error, name string) error {
 }
 
 func builtIn(name string) error {
-	return sdk.E(sdk.Conflict, "right_is_built_in", fmt.Sprintf("the gateway itself asks for the right %q", name)).
+	return sdk.E(sdk.Conflict, "right_is_built_in", fmt.Sprintf("the gateway itself knows the right %q", name)).
 		WithHint("it can be described anew, but neither renamed nor deleted")
 }

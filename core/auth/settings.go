@@ -77,9 +77,10 @@ func (k *Keyring) Enforce(ctx context.Context, audit *ledger.Audit, on bool) (s 
 			ON CONFLICT (id) DO UPDATE SET enforce_api_keys = excluded.enforce_api_keys, updated_at = excluded.updated_at`, on, k.now().UTC()); err != nil {
 			return err
 		}
-		s, err = readSettings(ctx, c)
-		audit.Target, audit.Before, audit.After = "api_key_config", picture(before.Global), picture(s.Global)
-		return err
+		if s, err = readSettings(ctx, c); err != nil {
+			return err
+		}
+		return picture(audit, "api_key_config", before.Global, s.Global)
 	})
 	return s, err
 }
@@ -100,11 +101,10 @@ func (k *Keyring) EnforceClient(ctx context.Context, audit *ledger.Audit, client
 			return err
 		}
 		own = after[0]
-		audit.Target, audit.After = "api_key_client_config/"+client, picture(own)
-		if len(before) > 0 {
-			audit.Before = picture(before[0])
+		if len(before) == 0 {
+			return picture(audit, "api_key_client_config/"+client, nil, own)
 		}
-		return nil
+		return picture(audit, "api_key_client_config/"+client, before[0], own)
 	})
 	return own, err
 }
@@ -120,8 +120,9 @@ func (k *Keyring) UnenforceClient(ctx context.Context, audit *ledger.Audit, clie
 			return sdk.E(sdk.NotFound, "unknown_client_setting", fmt.Sprintf("the client %q has no setting of its own", client)).
 				WithHint("GET /admin/api-key-clients lists those that have one")
 		}
-		audit.Target, audit.Before = "api_key_client_config/"+client, picture(before[0])
-		_, err = c.ExecContext(ctx, "DELETE FROM api_key_client_config WHERE client_name = $1", client)
-		return err
+		if _, err := c.ExecContext(ctx, "DELETE FROM api_key_client_config WHERE client_name = $1", client); err != nil {
+			return err
+		}
+		return picture(audit, "api_key_client_config/"+client, before[0], nil)
 	})
 }

@@ -33,7 +33,8 @@ CREATE TABLE client_configs (
 	created_at TIMESTAMP NOT NULL,
 	updated_at TIMESTAMP NOT NULL);
 CREATE TABLE api_keys (
-	id TEXT PRIMARY KEY,
+	id INTEGER PRIMARY KEY AUTOINCREMENT,
+	api_keys_id TEXT NOT NULL UNIQUE,
 	public_id TEXT NOT NULL DEFAULT '',
 	name TEXT NOT NULL DEFAULT '',
 	description TEXT,
@@ -48,15 +49,16 @@ CREATE TABLE api_keys (
 	deleted_at TIMESTAMP);
 CREATE UNIQUE INDEX api_keys_by_public_id ON api_keys (public_id);
 CREATE TABLE api_key_rights (
-	id TEXT PRIMARY KEY,
+	id INTEGER PRIMARY KEY AUTOINCREMENT,
+	api_key_rights_id TEXT NOT NULL UNIQUE,
 	name TEXT NOT NULL DEFAULT '',
 	description TEXT,
 	created_at TIMESTAMP NOT NULL,
 	updated_at TIMESTAMP NOT NULL);
 CREATE UNIQUE INDEX api_key_rights_by_name ON api_key_rights (name);
 CREATE TABLE api_key_right_grants (
-	api_key_id TEXT NOT NULL REFERENCES api_keys ON DELETE CASCADE,
-	right_id TEXT NOT NULL REFERENCES api_key_rights ON DELETE CASCADE,
+	api_key_id INTEGER NOT NULL REFERENCES api_keys ON DELETE CASCADE,
+	right_id INTEGER NOT NULL REFERENCES api_key_rights ON DELETE CASCADE,
 	created_at TIMESTAMP NOT NULL,
 	PRIMARY KEY (api_key_id, right_id));
 CREATE INDEX api_key_right_grants_by_right ON api_key_right_grants (right_id);
