@@ -111,6 +111,26 @@ func (i *Instance) Ping(ctx context.Context) error {
 	return o.process.remote.Ping(ctx, i.name, o.generation)
 }
 
+// Introspect asks what the database holds. It is Unsupported where the backend cannot tell.
+func (i *Instance) Introspect(ctx context.Context, q sdk.IntrospectQuery) (*sdk.Schema, error) {
+	o, err := i.wait(ctx, time.Time{})
+	if err != nil {
+		return nil, i.refusal(err)
+	}
+	for attempt := 0; ; attempt++ {
+		if !o.capabilities.Introspect {
+			return nil, sdk.E(sdk.Unsupported, "unsupported", "this backend does not support telling what its database holds")
+		}
+		schema, err := o.process.remote.Introspect(ctx, i.name, o.generation, q)
+		if err == nil {
+			return schema, nil
+		}
+		if o = i.recover(ctx, o, err, time.Time{}); o == nil || attempt == maxMoves {
+			return nil, i.refusal(err)
+		}
+	}
+}
+
 // Capabilities are what the opened database can do.
 func (i *Instance) Capabilities() sdk.Capabilities {
 	i.mu.Lock()

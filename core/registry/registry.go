@@ -567,6 +567,25 @@ func (c *Client) Ping(ctx context.Context) error {
 	}
 }
 
+// Introspect asks what the client's database holds, within the time that a call has for the
+// head of its answer. Errors besides the database's are those of Execute, and Unsupported
+// where the backend cannot tell.
+func (c *Client) Introspect(ctx context.Context, q sdk.IntrospectQuery) (*sdk.Schema, error) {
+	for {
+		s := c.now.Load()
+		if s.refusal != nil {
+			return nil, s.refusal
+		}
+		limited, cancel := context.WithTimeout(ctx, s.tuning.Policy.Timeout)
+		schema, err := s.open.instance.Introspect(limited, q)
+		cancel()
+		if err != nil && sdk.AsError(err).Reason == pluginhost.InstanceClosed && c.now.Load() != s {
+			continue
+		}
+		return schema, err
+	}
+}
+
 // unavailable is why s refuses calls, for operators.
 func (c *Client) unavailable(s *serving) *sdk.Error {
 	if s.refusal.Reason != "client_unavailable" {

@@ -93,6 +93,15 @@ func open(ctx context.Context, c config) (*instance, error) {
 func (i *instance) Close() error               { return nil }
 func (i *instance) Ping(context.Context) error { return nil }
 
+// Introspect tells the process as the schema's version.
+func (i *instance) Introspect(ctx context.Context, q sdk.IntrospectQuery) (*sdk.Schema, error) {
+	if len(q.Schemas) > 0 {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return &sdk.Schema{Version: strconv.Itoa(os.Getpid())}, nil
+}
+
 var kilobyte = []byte(`{"text":"` + strings.Repeat("x", 1010) + `"}`)
 
 func (i *instance) Execute(ctx context.Context, call *sdk.Call, rows *sdk.Rows) error {
