@@ -100,11 +100,11 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		Log: g.operations, Status: httpx.Status})
 	var public *publicroutes.Routes
 	api := httpapi.New(httpapi.Options{
-		Execute: operations.Execute,
-		Refuse:  operations.Refuse,
-		Metrics: g.metrics,
-		Listed:  func() []httpx.Route { return g.routes },
-
+		Execute:    operations.Execute,
+		Introspect: operations.Introspect,
+		Refuse:     operations.Refuse,
+		Metrics:    g.metrics,
+		Listed:     func() []httpx.Route { return g.routes },
 		HostClient: func(label string) (string, error) { return public.HostClient(label) },
 	})
 	public = publicroutes.New(publicroutes.Options{

@@ -200,21 +200,30 @@ const maxScalar = 1 << 20
 // counted reads the answer to a Count and closes it.
 func counted(result *gateway.Result) (total int64, err error) {
 	defer func() { result.Close(err) }()
-	var body []byte
-	for {
-		piece, err := result.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return 0, err
-		}
-		if body = append(body, piece...); len(body) > maxScalar {
-			return 0, sdk.E(sdk.Invalid, "answer_too_large", "the answer holds far more than one number").WithHint("write a query that answers with one count")
-		}
+	body, err := readBody(result, maxScalar, sdk.E(sdk.Invalid, "answer_too_large", "the answer holds far more than one number").
+		WithHint("write a query that answers with one count"))
+	if err != nil {
+		return 0, err
 	}
 	if total := result.Tail().Total; total != nil {
 		return *total, nil
 	}
 	return firstCount(body)
+}
+
+// readBody reads a result's body, of most bytes at most.
+func readBody(result *gateway.Result, most int, tooLarge *sdk.Error) ([]byte, error) {
+	var body []byte
+	for {
+		piece, err := result.Next()
+		if err == io.EOF {
+			return body, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if body = append(body, piece...); len(body) > most {
+			return nil, tooLarge
+		}
+	}
 }

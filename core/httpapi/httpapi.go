@@ -3,6 +3,8 @@
 package httpapi
 
 import (
+	"context"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/athena-gateway/athena/core/gateway"
@@ -13,8 +15,10 @@ import (
 // Options are what the routes show and call.
 type Options struct {
 	Execute gateway.Executor
-	Refuse  func(*gateway.Operation, error) // told of what is refused before Execute; nil: nobody
-	Metrics prometheus.Gatherer             // nil: no GET /metrics
+	// Introspect is gateway.Introspect, for the routes below /schema.
+	Introspect func(context.Context, *gateway.Operation, sdk.IntrospectQuery) (*gateway.Introspection, error)
+	Refuse     func(*gateway.Operation, error) // told of what is refused before Execute; nil: nobody
+	Metrics    prometheus.Gatherer             // nil: no GET /metrics
 	// HostClient is the client that the label in front of the gateway's host name stands
 	// for, "" if none does; nil: host names mean nothing.
 	HostClient func(label string) (string, error)
@@ -58,6 +62,9 @@ func (a *API) Routes() []httpx.Route {
 		data([]string{"POST"}, "/gateway/sql", "sql", "Execute SQL on the client that db_name names", true, a.sql),
 		data([]string{"POST"}, "/query/sql", "sql", "Execute SQL on the client that db_name names", true, a.sql),
 		data([]string{"POST"}, "/query/count", "count", "Count the rows of a table or of a query", false, a.count),
+		data([]string{"GET"}, "/schema/tables", "schema_tables", "The tables and views of a client's database", false, a.schemaTables),
+		data([]string{"GET"}, "/schema/columns", "schema_columns", "The columns of a table or view", false, a.schemaColumns),
+		data([]string{"GET"}, "/schema/migrations", "schema_migrations", "The migrations that a tool has noted in a client's database", false, a.schemaMigrations),
 	} {
 		routes = append(routes, more...)
 	}

@@ -342,7 +342,8 @@ func TestRegistry(t *testing.T) {
 		}
 	}
 	want := []string{"/router/registry[GET]", "/gateway/fetch[POST]", "/gateway/data[POST]", "/data[GET]",
-		"/gateway/insert[PUT POST]", "/gateway/update[POST PATCH]", "/gateway/delete[DELETE POST]", "/gateway/query[POST]", "/gateway/sql[POST]", "/query/sql[POST]", "/query/count[POST]", "/metrics[GET]"}
+		"/gateway/insert[PUT POST]", "/gateway/update[POST PATCH]", "/gateway/delete[DELETE POST]", "/gateway/query[POST]", "/gateway/sql[POST]", "/query/sql[POST]", "/query/count[POST]",
+		"/schema/tables[GET]", "/schema/columns[GET]", "/schema/migrations[GET]", "/metrics[GET]"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
