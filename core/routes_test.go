@@ -35,7 +35,8 @@ func TestOperatorsRoutes(t *testing.T) {
 		s := open(t, test.set, t.TempDir())
 		found := 0
 		for _, route := range s.routes {
-			below := strings.HasPrefix(route.Path+"/", "/admin/") || route.Path == "/clients" || route.Path == "/schema/clients"
+			below := strings.HasPrefix(route.Path+"/", "/admin/") ||
+				route.Path == "/clients" || route.Path == "/schema/clients" || route.Path == "/debug/schema"
 			if below != (route.Guard == httpx.Admin) {
 				t.Errorf("%s %s has the guard %s", route.Method, route.Path, route.Guard)
 			}

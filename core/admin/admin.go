@@ -104,6 +104,7 @@ func (a *API) Routes() []httpx.Route {
 		change("DELETE", "/admin/client-configs/:client_name", "delete_client_config", "Let a client have the settings of all again", a.deleteConfig),
 		route("GET", "/clients", "client_names", "Names of the clients that serve", a.clientNames),
 		route("GET", "/schema/clients", "client_names", "Names of the clients that serve", a.clientNames),
+		route("GET", "/debug/schema", "debug_schema", "Whether the ledger has its tables and columns", a.debugSchema),
 	}
 }
 
