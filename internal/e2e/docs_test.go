@@ -49,6 +49,31 @@ func TestDocumentation(t *testing.T) {
 	}
 }
 
+// TestSchemaDocumentation runs the examples of docs/schema.md on the database that it shows.
+func TestSchemaDocumentation(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/schema.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(text)
+	setup := regexp.MustCompile("(?s)```sql\n(.*?)```").FindStringSubmatch(page)
+	examples := regexp.MustCompile("(?s)```http\n(\\S+) (\\S+)\n(.*?)```\n```json (\\d+)\n(.*?)```").FindAllStringSubmatch(page, -1)
+	if setup == nil || len(examples) != strings.Count(page, "```http") || len(examples) == 0 {
+		t.Fatalf("%d examples are well formed, of %d", len(examples), strings.Count(page, "```http"))
+	}
+	g := start(t, fmt.Sprintf("clients: {demo: {backend: postgres, config: {uri: %q}}}", testenv.Database(t, setup[1])), "ATHENA_KEY_12="+adminKey)
+	for _, example := range examples {
+		g.example(t, request{method: example[1], path: example[2]}, example[3], example[4], example[5])
+	}
+	debug := g.ask(t, request{method: "GET", path: "/debug/schema", header: []string{"apikey", adminKey}})
+	for name := range debug.value(t, "data").(map[string]any) {
+		if !strings.Contains(page, "`"+name+"`") && name != "summary" {
+			t.Errorf("the page does not tell of %s", name)
+		}
+	}
+}
+
 // example sends a request with its headers and body, which an empty line parts, and
 // compares the answer with the one that is printed.
 func (g *gateway) example(t *testing.T, r request, text, status, printed string) {
