@@ -140,6 +140,21 @@ func (s *catalogues) reload(ctx context.Context, force bool) error {
 	if r == nil {
 		return nil
 	}
+	return r.wait(ctx)
+}
+
+// look waits for a look at the schema that begins after the call, and for a load, without a
+// rest before it, if it has changed. All who wait for the next look share it.
+func (s *catalogues) look(ctx context.Context) error {
+	s.mu.Lock()
+	r := s.planLocked(0, false)
+	r.now = true
+	s.mu.Unlock()
+	return r.wait(ctx)
+}
+
+// wait waits for the end of the round.
+func (r *round) wait(ctx context.Context) error {
 	select {
 	case <-r.done:
 		return r.err

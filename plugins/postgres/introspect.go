@@ -17,7 +17,7 @@ var _ sdk.Introspector = (*database)(nil)
 // Introspect tells what the catalogue holds.
 func (db *database) Introspect(ctx context.Context, q sdk.IntrospectQuery) (*sdk.Schema, error) {
 	if q.Reload {
-		if err := db.catalogues.reload(ctx, true); err != nil {
+		if err := db.catalogues.look(ctx); err != nil {
 			return nil, err
 		}
 	}

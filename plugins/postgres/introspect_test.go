@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/athena-gateway/athena/internal/testenv"
@@ -90,5 +92,41 @@ func TestIntrospect(t *testing.T) {
 	again := ask(sdk.IntrospectQuery{Schemas: []string{"shop"}, Reload: true})
 	if len(again.Tables) != 4 || again.Version == got.Version {
 		t.Errorf("%d tables, version %s, was %s", len(again.Tables), again.Version, got.Version)
+	}
+}
+
+// TestIntrospectIsFresh: what others have made is told at once, and the catalogue is read again
+// only if it has changed, however many ask.
+func TestIntrospectIsFresh(t *testing.T) {
+	db := openTest(t, nil)
+	run := outside(t, db)
+	ask := func(name string) error {
+		schema, err := db.Introspect(t.Context(), sdk.IntrospectQuery{Tables: []sdk.Table{{Name: name}}, Reload: true})
+		if err == nil && len(schema.Tables) != 1 {
+			err = fmt.Errorf("%s is not told", name)
+		}
+		return err
+	}
+	for i := range 10 {
+		name := fmt.Sprint("made_", i)
+		run("create table " + name + " (a int)")
+		var callers sync.WaitGroup
+		for range 4 {
+			callers.Go(func() {
+				if err := ask(name); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		callers.Wait()
+	}
+	before := db.catalogues.current.Load()
+	for range 5 {
+		if err := ask("made_0"); err != nil {
+			t.Error(err)
+		}
+	}
+	if db.catalogues.current.Load() != before {
+		t.Error("the catalogue was read again though nothing has changed")
 	}
 }
