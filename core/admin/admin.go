@@ -48,10 +48,7 @@ func New(o Options) *API {
 // Routes are the API's routes.
 func (a *API) Routes() []httpx.Route {
 	route := func(method, path, operation, summary string, handle httpx.Handle) httpx.Route {
-		if method != "GET" {
-			handle = adminapi.Logged(a.log, handle)
-		}
-		return httpx.Route{Method: method, Path: path, Guard: httpx.Admin, Operation: operation, Summary: summary, Handle: handle}
+		return adminapi.Route(a.log, method, path, operation, summary, handle)
 	}
 	change := func(method, path, operation, summary string, handle change) httpx.Route {
 		return route(method, path, operation, summary, a.recorded(operation, handle))

@@ -57,16 +57,12 @@ func (a *API) operated(what string, handle httpx.Handle) httpx.Handle {
 	return func(r *httpx.Request) (*httpx.Response, error) {
 		response, err := handle(r)
 		if a.actions != nil {
-			target := clean(r.Path())
+			path := r.Path()
+			target := adminapi.Clean(path[:min(len(path), 200)])
 			a.actions.Append(&action{time.Now().UTC(), adminapi.Actor(r), what, target, r.ID, adminapi.Outcome(err)})
 		}
 		return response, err
 	}
-}
-
-// clean is a caller's word as a row can hold it.
-func clean(s string) string {
-	return strings.ToValidUTF8(strings.ReplaceAll(s[:min(len(s), 200)], "\x00", ""), "\uFFFD")
 }
 
 // auditRow is a row of admin_audit_log.
@@ -94,7 +90,7 @@ func (a *API) listAudit(r *httpx.Request) (*httpx.Response, error) {
 		conditions = append(conditions, fmt.Sprintf(condition, len(args)))
 	}
 	for _, name := range []string{"actor", "action", "target", "trace_id"} {
-		if value := r.Query(name); value != "" {
+		if value := adminapi.QueryText(r, name, wrong); value != "" {
 			and(name+" = $%d", value)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"unicode/utf8"
 
 	"github.com/athena-gateway/athena/core/httpx"
 	"github.com/athena-gateway/athena/core/httpx/adminapi"
@@ -68,7 +67,7 @@ func clientEdit(r *httpx.Request) (name adminapi.Field[string], edit registry.Ed
 	var config, metadata adminapi.Field[json.RawMessage]
 	object := func(v json.RawMessage) bool {
 		v = bytes.TrimSpace(v)
-		return len(v) > 0 && v[0] == '{' && len(v) <= maxJSON && utf8.Valid(v) && !bytes.Contains(v, []byte(`\u0000`))
+		return len(v) > 0 && v[0] == '{' && len(v) <= maxJSON
 	}
 	err = adminapi.ReadClientBody(r.Body, adminapi.Members{
 		"client_name":    name.Optional("want the client's name as text", nil),
@@ -76,11 +75,11 @@ func clientEdit(r *httpx.Request) (name adminapi.Field[string], edit registry.Ed
 		"pg_uri":         uri.Nullable("want a connection URI as text, such as postgres://user:password@host:5432/database, or null", adminapi.TextOf(0, maxURI)),
 		"pg_uri_env_var": variable.Nullable("want the name of an environment variable, or null", adminapi.TextOf(0, 256)),
 		"backend":        backend.Optional("want the name of a plugin, such as sqlite or postgres", adminapi.TextOf(1, 128)),
-		"config":         config.Nullable(`want an object of the backend's own keys, without \u0000, or null`, object),
+		"config":         config.Nullable("want an object of the backend's own keys, of at most 64 KiB, or null", object),
 		"is_active":      active.Optional("want true or false", nil),
 		"active":         adminapi.Instead("is_active"),
 		"enabled":        adminapi.Instead("is_active"),
-		"metadata":       metadata.Nullable(`want an object without \u0000, or null`, object),
+		"metadata":       metadata.Nullable("want an object of at most 64 KiB, or null", object),
 	})
 	return name, registry.Edit{
 		Description: edited(description), PGURI: edited(uri), PGURIEnvVar: edited(variable), Backend: edited(backend),

@@ -67,7 +67,7 @@ func (a *API) drilldown(r *httpx.Request) (*httpx.Response, error) {
 	if registry.CheckName(name) != "" {
 		return nil, unknownClient(name)
 	}
-	q := &oplog.Query{Client: &name, Table: given(r, "table_name"), Operation: given(r, "operation"), Errors: readErrors(r, wrong), Limit: p.Limit, Offset: p.Offset}
+	q := &oplog.Query{Client: &name, Table: given(r, "table_name", wrong), Operation: given(r, "operation", wrong), Errors: readErrors(r, wrong), Limit: p.Limit, Offset: p.Offset}
 	for name, value := range map[string]*string{"table_name": q.Table, "operation": q.Operation} {
 		if value == nil {
 			wrong[name] = "want it, as GET /admin/clients/{client_name}/statistics lists it"
@@ -95,8 +95,9 @@ func (a *API) listOperations(r *httpx.Request) (*httpx.Response, error) {
 		return nil, err
 	}
 	wrong := map[string]string{}
-	q := &oplog.Query{Client: given(r, "client_name"), Table: given(r, "table_name"), Operation: given(r, "operation"),
-		Door: r.Query("door"), RequestID: r.Query("request_id"), KeyID: r.Query("api_key_id"), UserID: r.Query("user_id"), OrganizationID: r.Query("organization_id"),
+	text := func(name string) string { return adminapi.QueryText(r, name, wrong) }
+	q := &oplog.Query{Client: given(r, "client_name", wrong), Table: given(r, "table_name", wrong), Operation: given(r, "operation", wrong),
+		Door: text("door"), RequestID: text("request_id"), KeyID: text("api_key_id"), UserID: text("user_id"), OrganizationID: text("organization_id"),
 		Errors: readErrors(r, wrong), Since: readTime(r, "since", wrong), Until: readTime(r, "until", wrong), Limit: p.Limit, Offset: p.Offset}
 	if text := r.Query("status_code"); text != "" {
 		if q.Status, err = strconv.Atoi(text); err != nil || q.Status < 100 || q.Status > 599 {
@@ -119,11 +120,11 @@ func (a *API) rows(r *httpx.Request, q *oplog.Query) ([]oplog.Row, int64, error)
 }
 
 // given is a query parameter that is there, even if empty, else nil.
-func given(r *httpx.Request, name string) *string {
+func given(r *httpx.Request, name string, wrong map[string]string) *string {
 	if !r.HasQuery(name) {
 		return nil
 	}
-	value := r.Query(name)
+	value := adminapi.QueryText(r, name, wrong)
 	return &value
 }
 

@@ -51,8 +51,8 @@ func New(o Options) (*API, error) {
 // Routes are the API's routes.
 func (a *API) Routes() []httpx.Route {
 	return []httpx.Route{
-		{Method: "POST", Path: "/admin/provision", Guard: httpx.Admin, Operation: "provision", Summary: "Make the ledger's tables in a PostgreSQL database", Handle: adminapi.Logged(a.options.Logger, a.provision)},
-		{Method: "GET", Path: "/admin/provision/status", Guard: httpx.Admin, Operation: "provision_status", Summary: "Which of the ledger's tables a client's database has", Handle: a.status},
+		adminapi.Route(a.options.Logger, "POST", "/admin/provision", "provision", "Make the ledger's tables in a PostgreSQL database", a.provision),
+		adminapi.Route(a.options.Logger, "GET", "/admin/provision/status", "provision_status", "Which of the ledger's tables a client's database has", a.status),
 	}
 }
 

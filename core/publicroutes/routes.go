@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -24,10 +23,7 @@ import (
 // Routes are the HTTP routes: the door of the public routes, and what operators do with them.
 func (r *Routes) Routes() []httpx.Route {
 	admin := func(method, path, operation, summary string, handle httpx.Handle) httpx.Route {
-		if method != "GET" {
-			handle = adminapi.Logged(r.log, handle)
-		}
-		return httpx.Route{Method: method, Path: path, Guard: httpx.Admin, Operation: operation, Summary: summary, Handle: handle}
+		return adminapi.Route(r.log, method, path, operation, summary, handle)
 	}
 	return []httpx.Route{
 		{Method: "POST", Path: "/public/:route_key/:op", Guard: httpx.Own, Operation: "public", Summary: "Use a public route", Writes: true, Handle: r.dispatch},
@@ -205,23 +201,21 @@ const (
 
 // fields are the members that creations and changes share.
 func (e *edit) fields() adminapi.Members {
-	document := func(raw json.RawMessage) bool { return len(raw) <= maxJSON && !bytes.Contains(raw, []byte(`\u0000`)) }
+	document := func(raw json.RawMessage) bool { return len(raw) <= maxJSON }
 	const rate = `want an object such as {"requests_per_second":5,"burst":10} or {"requests_per_minute":60}, of whole numbers up to 1000000`
 	return adminapi.Members{
 		"table_name":  e.table.Nullable("want a table's name, or null", adminapi.TextOf(1, 255)),
 		"operation":   e.operation.Nullable("want one of query, fetch, insert, update, delete", nil),
 		"allowed_ops": e.ops.Nullable("want a list of operations", nil),
-		"columns":     e.columns.Nullable("want a list of columns, or null", document),
-		"filter":      e.filter.Nullable("want a list of conditions, or null", document),
-		"query": e.query.Nullable("want SQL text, or null", func(s string) bool {
-			return len(s) <= maxJSON && utf8.ValidString(s) && !bytes.ContainsRune([]byte(s), 0)
-		}),
+		"columns":     e.columns.Nullable("want a list of columns of at most 64 KiB, or null", document),
+		"filter":      e.filter.Nullable("want a list of conditions of at most 64 KiB, or null", document),
+		"query":       e.query.Nullable("want SQL text of at most 64 KiB, or null", func(s string) bool { return len(s) <= maxJSON }),
 		"rate_limit":  e.rateLimit.Nullable(rate, nil),
 		"require_key": e.requireKey.Nullable("want true, false or null", nil),
 		"description": e.description.Nullable(fmt.Sprintf("want a text of at most %d characters, or null", maxText), adminapi.TextOf(0, maxText)),
 		"is_active":   e.isActive.Optional("want true or false", nil),
 		"active":      e.active.Optional("want true or false", nil),
-		"metadata": e.metadata.Nullable("want an object", func(raw json.RawMessage) bool {
+		"metadata": e.metadata.Nullable("want an object of at most 64 KiB", func(raw json.RawMessage) bool {
 			return document(raw) && bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{"))
 		}),
 	}

@@ -16,8 +16,9 @@ import (
 	"github.com/athena-gateway/athena/sdk/sqlbuild"
 )
 
-// members are the members of a JSON body by name, each with the function that reads it. It
-// gets nil for a member that was not sent, and its error says what is wanted.
+// Members are the members of a JSON body by name, each with the function that reads it. It
+// gets nil for a member that was not sent, and its error says what is wanted. What a ledger
+// cannot hold does not reach it.
 type Members map[string]func(json.RawMessage) error
 
 // ReadBody reads a JSON object. It reports all mistakes together, an unknown member too. No
@@ -38,7 +39,11 @@ func readMembers(body []byte, known Members, skip bool) error {
 	wrong := map[string]string{}
 	names := slices.Sorted(maps.Keys(known))
 	for _, name := range names {
-		if err := known[name](object[name]); err != nil {
+		err := storable(object[name])
+		if err == nil {
+			err = known[name](object[name])
+		}
+		if err != nil {
 			wrong[name] = err.Error()
 		}
 	}
