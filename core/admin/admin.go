@@ -53,8 +53,8 @@ func (a *API) Routes() []httpx.Route {
 	change := func(method, path, operation, summary string, handle change) httpx.Route {
 		return route(method, path, operation, summary, a.recorded(operation, handle))
 	}
-	operate := func(method, path, operation, summary string, handle httpx.Handle) httpx.Route {
-		return route(method, path, operation, summary, a.operated(operation, handle))
+	operate := func(method, path, name, summary string, handle operation) httpx.Route {
+		return route(method, path, name, summary, a.operated(name, handle))
 	}
 	return []httpx.Route{
 		route("GET", "/admin/plugins", "list_plugins", "All plugins and how they are doing", a.listPlugins),

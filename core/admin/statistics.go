@@ -15,25 +15,34 @@ import (
 )
 
 func (a *API) listStatistics(r *httpx.Request) (*httpx.Response, error) {
-	a.operations.Flush(r.Context())
-	list, err := a.operations.Statistics(r.Context())
+	p, err := adminapi.ReadPage(r)
 	if err != nil {
 		return nil, err
 	}
-	return adminapi.Success(http.StatusOK, "statistics of "+count(len(list), "client"), map[string]any{"statistics": list})
+	a.operations.Flush(r.Context())
+	return a.answerStatistics(r, p)
 }
 
-// refreshStatistics counts the whole log anew.
-func (a *API) refreshStatistics(r *httpx.Request) (*httpx.Response, error) {
+// answerStatistics has a page of the clients' statistics.
+func (a *API) answerStatistics(r *httpx.Request, p adminapi.Page) (*httpx.Response, error) {
+	list, total, err := a.operations.Statistics(r.Context(), p.Limit, p.Offset)
+	if err != nil {
+		return nil, err
+	}
+	return p.Answer("client", "statistics", list, total)
+}
+
+// refreshStatistics counts the whole log anew, and answers as listStatistics does.
+func (a *API) refreshStatistics(r *httpx.Request, _ *difference) (*httpx.Response, error) {
+	p, err := adminapi.ReadPage(r)
+	if err != nil {
+		return nil, err
+	}
 	audit := &ledger.Audit{Actor: r.Remote() + " with the admin key", Action: "statistics.refresh", Target: "client_statistics", TraceID: r.ID}
 	if err := a.operations.Refresh(r.Context(), audit); err != nil {
 		return nil, err
 	}
-	list, err := a.operations.Statistics(r.Context())
-	if err != nil {
-		return nil, err
-	}
-	return adminapi.Success(http.StatusOK, "statistics of "+count(len(list), "client")+" have been counted anew", map[string]any{"statistics": list})
+	return a.answerStatistics(r, p)
 }
 
 func (a *API) clientStatistics(r *httpx.Request) (*httpx.Response, error) {
