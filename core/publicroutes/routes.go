@@ -111,6 +111,9 @@ func (r *Routes) update(q *httpx.Request) (*httpx.Response, error) {
 	fields := e.fields()
 	fields["route_key"] = e.key.Optional("a route keeps its key: define another route", func(sent string) bool { return sent == key })
 	fields["client_name"] = r.client(&e.client, e.client.Optional)
+	fields["id"] = e.id.Optional("want the route's id, or leave it out", nil)
+	fields["created_at"] = e.created.Optional("want the route's created_at, or leave it out", nil)
+	fields["updated_at"] = e.updated.Nullable(adminapi.WantUpdated, nil)
 	if err := adminapi.ReadBody(q.Body, fields); err != nil {
 		return nil, err
 	}
@@ -118,6 +121,9 @@ func (r *Routes) update(q *httpx.Request) (*httpx.Response, error) {
 	audit := adminapi.Audit(q, "public_route.update", key)
 	err := r.options.Ledger.Change(q.Context(), ledger.Routes, audit, func(ctx context.Context, c *sql.Conn) (err error) {
 		if route, err = find(ctx, c, key); err != nil {
+			return err
+		}
+		if err := e.isOf(route); err != nil {
 			return err
 		}
 		if audit.Before, err = json.Marshal(route); err != nil {
@@ -153,6 +159,7 @@ func (r *Routes) delete(q *httpx.Request) (*httpx.Response, error) {
 			return err
 		}
 		route.Active, route.UpdatedAt = false, time.Now().UTC().Truncate(time.Microsecond)
+		route.settle()
 		_, err = c.ExecContext(ctx, "UPDATE public_routes SET active = $2, updated_at = $3, deleted_at = $3 WHERE id = $1", route.ID, route.Active, route.UpdatedAt)
 		return err
 	})
@@ -192,6 +199,25 @@ type edit struct {
 	columns, filter, metadata                         adminapi.Field[json.RawMessage]
 	rateLimit                                         adminapi.Field[RateLimit]
 	requireKey, active, isActive                      adminapi.Field[bool]
+
+	// What a route that is sent back as it was shown has besides.
+	id               adminapi.Field[string]
+	created, updated adminapi.Field[time.Time]
+}
+
+// isOf refuses an edit of another route, or of this one as it was before somebody changed it.
+func (e *edit) isOf(r *Route) error {
+	wrong := map[string]string{}
+	if e.id.Or(r.ID) != r.ID {
+		wrong["id"] = "is another route's: a route keeps its id"
+	}
+	if !e.created.Or(r.CreatedAt).Equal(r.CreatedAt) {
+		wrong["created_at"] = "cannot be changed"
+	}
+	if err := adminapi.InvalidFields("invalid_body", "the request body has mistakes", wrong); err != nil {
+		return err
+	}
+	return adminapi.Unchanged(e.updated.Value, r.UpdatedAt, "public_route_changed", "public route "+r.Key)
 }
 
 const (
@@ -265,6 +291,9 @@ func (e *edit) apply(r *Route, g Grammar) error {
 	}
 	if e.description.Sent {
 		r.Description = e.description.Value
+	}
+	if e.isActive.Sent && e.active.Sent && *e.isActive.Value != *e.active.Value {
+		wrong["active"] = "is_active says something else: send one of the two"
 	}
 	r.Active = e.isActive.Or(e.active.Or(r.Active))
 	if len(r.Ops) > 0 {
