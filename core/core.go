@@ -217,7 +217,8 @@ func (g *Gateway) checkDefaultClient(logger hclog.Logger) {
 	if name == "" {
 		return
 	}
-	if _, err := g.registry.Client(name); err != nil && sdk.AsError(err).Reason == "unknown_client" {
+	client, err := g.registry.Client(name)
+	if err != nil && sdk.AsError(err).Reason == "unknown_client" || err == nil && client.Status().State == registry.Deleted {
 		logger.Warn("gateway.default_client names no client: requests that name none are refused", "default_client", name, "did_you_mean", g.registry.Nearest(name))
 	}
 }

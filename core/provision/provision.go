@@ -143,6 +143,11 @@ func (a *API) provision(r *httpx.Request) (*httpx.Response, error) {
 // ordered is an error about a client to register in the words of an order.
 func ordered(err error) error {
 	e := sdk.AsError(err)
+	if e.Reason == "client_exists" {
+		told := *e
+		told.Hint = "send another register_name, or provision the database of that client by client_name"
+		return &told
+	}
 	var details struct{ Fields map[string]string }
 	if json.Unmarshal(e.Details, &details) != nil || len(details.Fields) == 0 {
 		return err
