@@ -353,3 +353,20 @@ func TestMisspeltDefault(t *testing.T) {
 		}
 	}
 }
+
+// TestOutcomeOfAnyWords: what an operator tried is in the audit, whatever words an error repeats.
+func TestOutcomeOfAnyWords(t *testing.T) {
+	ledgertest.EachURI(t, func(t *testing.T, ledgerURI string) {
+		s := operated(t, ledgerURI, "")
+		s.ask(t, "POST", "/admin/plugins/reload", `{"a\u0000b\ud800":1}`, 400)
+		if err := s.ledger.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if answer := s.ask(t, "GET", "/admin/audit?action=reload_plugins", "", 200); answer["total"] != 1.0 || !strings.Contains(fmt.Sprint(answer["audit"]), "ab\uFFFD: unknown field") {
+			t.Errorf("%v", answer)
+		}
+		if dropped := s.ledger.Status().Dropped; dropped != 0 {
+			t.Errorf("%d rows were dropped", dropped)
+		}
+	})
+}
