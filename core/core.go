@@ -32,6 +32,7 @@ import (
 	"github.com/athena-gateway/athena/core/publicroutes"
 	"github.com/athena-gateway/athena/core/registry"
 	"github.com/athena-gateway/athena/core/resilience"
+	"github.com/athena-gateway/athena/sdk"
 )
 
 // Options are what a command gives besides the configuration.
@@ -95,6 +96,7 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		Sealer:     sealer,
 		Getenv:     os.LookupEnv,
 	})
+	g.checkDefaultClient(o.Logger)
 	g.metrics.MustRegister(&stateCollector{g}, &pluginCollector{found: g.host.Metrics, log: o.Logger.Named("metrics")})
 	operations := gateway.New(gateway.Options{Registry: g.registry, Keys: g.keys, DefaultClient: c.Gateway.DefaultClient, Metrics: metrics,
 		Log: g.operations, Status: httpx.Status})
@@ -144,6 +146,7 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		Logger:       o.Logger.Named("provision"),
 		AllowedHosts: c.Provision.AllowedHosts,
 		Client:       g.postgresURI,
+		CanRegister:  g.canRegister,
 		Register:     g.register,
 	})
 	if err != nil {
@@ -205,6 +208,18 @@ func (g *Gateway) checkLimits(byName map[string]pluginhost.Limits, logger hclog.
 		if !slices.ContainsFunc(found, func(s pluginhost.Status) bool { return s.Name == name }) {
 			logger.Warn("plugins.limits names a plugin that is not there (yet)", "plugin", name, "dir", g.config.Plugins.Dir)
 		}
+	}
+}
+
+// checkDefaultClient warns of a default client that is not there: its name may be misspelt.
+func (g *Gateway) checkDefaultClient(logger hclog.Logger) {
+	name := g.config.Gateway.DefaultClient
+	if name == "" {
+		return
+	}
+	client, err := g.registry.Client(name)
+	if err != nil && sdk.AsError(err).Reason == "unknown_client" || err == nil && client.Status().State == registry.Deleted {
+		logger.Warn("gateway.default_client names no client: requests that name none are refused", "default_client", name, "did_you_mean", g.registry.Nearest(name))
 	}
 }
 

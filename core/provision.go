@@ -1,6 +1,7 @@
 package core
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -50,8 +51,22 @@ func (g *Gateway) postgresURI(name string) (uri, password string, err error) {
 	return settings.URI, password, nil
 }
 
-// register adds a client of PostgreSQL to the catalog.
-func (g *Gateway) register(r *httpx.Request, name, uri string) error {
-	_, err := g.registry.Create(r.Context(), adminapi.Audit(r, "create_client", name), name, registry.Edit{PGURI: registry.Field[string]{Set: true, Value: &uri}})
-	return err
+// byURI is a client of PostgreSQL.
+func byURI(uri string) registry.Edit {
+	return registry.Edit{PGURI: registry.Field[string]{Set: true, Value: &uri}}
+}
+
+// canRegister fails if register would.
+func (g *Gateway) canRegister(ctx context.Context, name, uri string) error {
+	return g.registry.CheckCreate(ctx, name, byURI(uri))
+}
+
+// register adds a client of PostgreSQL to the catalog, and says what the ledger has by its name
+// already.
+func (g *Gateway) register(r *httpx.Request, name, uri string) (left string, err error) {
+	_, references, err := g.registry.Create(r.Context(), adminapi.Audit(r, "create_client", name), name, byURI(uri))
+	if err != nil {
+		return "", err
+	}
+	return references.String(), nil
 }

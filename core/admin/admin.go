@@ -48,16 +48,13 @@ func New(o Options) *API {
 // Routes are the API's routes.
 func (a *API) Routes() []httpx.Route {
 	route := func(method, path, operation, summary string, handle httpx.Handle) httpx.Route {
-		if method != "GET" {
-			handle = adminapi.Logged(a.log, handle)
-		}
-		return httpx.Route{Method: method, Path: path, Guard: httpx.Admin, Operation: operation, Summary: summary, Handle: handle}
+		return adminapi.Route(a.log, method, path, operation, summary, handle)
 	}
 	change := func(method, path, operation, summary string, handle change) httpx.Route {
 		return route(method, path, operation, summary, a.recorded(operation, handle))
 	}
-	operate := func(method, path, operation, summary string, handle httpx.Handle) httpx.Route {
-		return route(method, path, operation, summary, a.operated(operation, handle))
+	operate := func(method, path, name, summary string, handle operation) httpx.Route {
+		return route(method, path, name, summary, a.operated(name, handle))
 	}
 	return []httpx.Route{
 		route("GET", "/admin/plugins", "list_plugins", "All plugins and how they are doing", a.listPlugins),

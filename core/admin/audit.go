@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -28,7 +29,7 @@ func (a *API) recorded(what string, handle change) httpx.Handle {
 type action struct {
 	at                           time.Time
 	actor, what, target, traceID string
-	outcome                      string
+	before, after                []byte // JSON; no before: there was nothing
 }
 
 func newActions(l *ledger.Ledger) *ledger.Log[action] {
@@ -37,36 +38,45 @@ func newActions(l *ledger.Ledger) *ledger.Log[action] {
 	}
 	return ledger.NewLog(l, ledger.LogOptions[action]{
 		Table:   "admin_audit_log",
-		Columns: []string{"created_at", "actor", "action", "target", "trace_id", "after"},
+		Columns: []string{"created_at", "actor", "action", "target", "trace_id", "before", "after"},
 		Values: func(v *action, row *ledger.Row) {
-			after, err := json.Marshal(map[string]string{"outcome": v.outcome})
-			if err != nil {
-				after = []byte("{}") // a text can always be written
-			}
 			row.Time(v.at)
-			for _, text := range [...]string{v.actor, v.what, v.target, v.traceID, string(after)} {
+			for _, text := range [...]string{v.actor, v.what, v.target, v.traceID} {
 				row.Text(text)
 			}
+			row.TextOrNull(string(v.before))
+			row.Text(string(v.after))
 		},
 	})
 }
 
+// operation is a handler that changes nothing in the ledger. It may say in done what it has
+// changed from what to what.
+type operation func(r *httpx.Request, done *difference) (*httpx.Response, error)
+
+// difference is what an operation has changed: members of the audit row's before and after.
+type difference struct{ before, after map[string]string }
+
 // operated gives what an operator does its row of the audit log. The ledger gets
 // it later: an operator can act while the ledger is down.
-func (a *API) operated(what string, handle httpx.Handle) httpx.Handle {
+func (a *API) operated(what string, handle operation) httpx.Handle {
 	return func(r *httpx.Request) (*httpx.Response, error) {
-		response, err := handle(r)
-		if a.actions != nil {
-			target := clean(r.Path())
-			a.actions.Append(&action{time.Now().UTC(), adminapi.Actor(r), what, target, r.ID, adminapi.Outcome(err)})
+		var done difference
+		response, err := handle(r, &done)
+		if a.actions == nil {
+			return response, err
 		}
+		path := r.Path()
+		row := &action{at: time.Now().UTC(), actor: adminapi.Actor(r), what: what, target: adminapi.Clean(path[:min(len(path), 200)]), traceID: r.ID}
+		after := map[string]string{"outcome": adminapi.Outcome(err)}
+		maps.Copy(after, done.after)
+		row.after, _ = json.Marshal(after) // texts can always be written
+		if done.before != nil {
+			row.before, _ = json.Marshal(done.before)
+		}
+		a.actions.Append(row)
 		return response, err
 	}
-}
-
-// clean is a caller's word as a row can hold it.
-func clean(s string) string {
-	return strings.ToValidUTF8(strings.ReplaceAll(s[:min(len(s), 200)], "\x00", ""), "\uFFFD")
 }
 
 // auditRow is a row of admin_audit_log.
@@ -94,7 +104,7 @@ func (a *API) listAudit(r *httpx.Request) (*httpx.Response, error) {
 		conditions = append(conditions, fmt.Sprintf(condition, len(args)))
 	}
 	for _, name := range []string{"actor", "action", "target", "trace_id"} {
-		if value := r.Query(name); value != "" {
+		if value := adminapi.QueryText(r, name, wrong); value != "" {
 			and(name+" = $%d", value)
 		}
 	}

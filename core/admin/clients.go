@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"unicode/utf8"
+	"time"
 
 	"github.com/athena-gateway/athena/core/httpx"
 	"github.com/athena-gateway/athena/core/httpx/adminapi"
 	"github.com/athena-gateway/athena/core/ledger"
 	"github.com/athena-gateway/athena/core/registry"
+	"github.com/athena-gateway/athena/sdk"
 )
 
 // Bounds of a client's texts, in characters.
@@ -47,28 +48,34 @@ func (a *API) getClient(r *httpx.Request) (*httpx.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.answerClient(200, record, fmt.Sprintf("client %s", record.ClientName))
+	return a.answerClient(200, record, fmt.Sprintf("client %s", record.ClientName), nil)
 }
 
 // answerClient has a client's row, and how it is served.
-func (a *API) answerClient(status int, record *registry.Record, message string) (*httpx.Response, error) {
+// left, if not nil, is what the ledger has by its name.
+func (a *API) answerClient(status int, record *registry.Record, message string, left *registry.References) (*httpx.Response, error) {
 	runtime := a.registry.Runtime(record.ClientName)
 	if runtime != nil && runtime.Pending != "" {
 		message += "; it serves as before, as the change cannot be used yet: " + runtime.Pending
 	} else if runtime != nil && runtime.State == registry.Active && !runtime.Available {
 		message += "; it is not available yet: " + runtime.Error
 	}
-	return adminapi.Success(status, message, map[string]any{"client": record, "runtime": runtime})
+	data := map[string]any{"client": record, "runtime": runtime}
+	if left != nil {
+		data["references"] = left
+	}
+	return adminapi.Success(status, message, data)
 }
 
 // clientEdit reads what a body says of a client. Members of earlier answers do no harm.
 func clientEdit(r *httpx.Request) (name adminapi.Field[string], edit registry.Edit, err error) {
 	var description, uri, variable, backend adminapi.Field[string]
-	var active adminapi.Field[bool]
+	var active, frozen adminapi.Field[bool]
+	var updated adminapi.Field[time.Time]
 	var config, metadata adminapi.Field[json.RawMessage]
 	object := func(v json.RawMessage) bool {
 		v = bytes.TrimSpace(v)
-		return len(v) > 0 && v[0] == '{' && len(v) <= maxJSON && utf8.Valid(v) && !bytes.Contains(v, []byte(`\u0000`))
+		return len(v) > 0 && v[0] == '{' && len(v) <= maxJSON
 	}
 	err = adminapi.ReadClientBody(r.Body, adminapi.Members{
 		"client_name":    name.Optional("want the client's name as text", nil),
@@ -76,13 +83,17 @@ func clientEdit(r *httpx.Request) (name adminapi.Field[string], edit registry.Ed
 		"pg_uri":         uri.Nullable("want a connection URI as text, such as postgres://user:password@host:5432/database, or null", adminapi.TextOf(0, maxURI)),
 		"pg_uri_env_var": variable.Nullable("want the name of an environment variable, or null", adminapi.TextOf(0, 256)),
 		"backend":        backend.Optional("want the name of a plugin, such as sqlite or postgres", adminapi.TextOf(1, 128)),
-		"config":         config.Nullable(`want an object of the backend's own keys, without \u0000, or null`, object),
+		"config":         config.Nullable("want an object of the backend's own keys, of at most 64 KiB, or null", object),
 		"is_active":      active.Optional("want true or false", nil),
+		"is_frozen":      frozen.Optional("want true or false", nil),
+		"created_at":     adminapi.Shown,
+		"deleted_at":     adminapi.Shown,
+		"updated_at":     updated.Nullable(adminapi.WantUpdated, nil),
 		"active":         adminapi.Instead("is_active"),
 		"enabled":        adminapi.Instead("is_active"),
-		"metadata":       metadata.Nullable(`want an object without \u0000, or null`, object),
+		"metadata":       metadata.Nullable("want an object of at most 64 KiB, or null", object),
 	})
-	return name, registry.Edit{
+	return name, registry.Edit{UpdatedAt: updated.Value, IsFrozen: edited(frozen),
 		Description: edited(description), PGURI: edited(uri), PGURIEnvVar: edited(variable), Backend: edited(backend),
 		Config: edited(config), IsActive: edited(active), Metadata: edited(metadata),
 	}, err
@@ -105,11 +116,15 @@ func (a *API) createClient(r *httpx.Request, audit *ledger.Audit) (*httpx.Respon
 	if name.Value == nil {
 		return nil, adminapi.InvalidFields("invalid_body", "the request body has mistakes", map[string]string{"client_name": "want the client's name as text"})
 	}
-	record, err := a.registry.Create(r.Context(), audit, *name.Value, edit)
+	record, left, err := a.registry.Create(r.Context(), audit, *name.Value, edit)
 	if err != nil {
 		return nil, err
 	}
-	return a.answerClient(201, record, fmt.Sprintf("client %s was created", record.ClientName))
+	message := fmt.Sprintf("client %s was created", record.ClientName)
+	if text := left.String(); text != "" {
+		message += "; what was made for its name before holds for it: " + text
+	}
+	return a.answerClient(201, record, message, left)
 }
 
 func (a *API) updateClient(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
@@ -121,19 +136,30 @@ func (a *API) updateClient(r *httpx.Request, audit *ledger.Audit) (*httpx.Respon
 		return nil, adminapi.InvalidFields("invalid_body", "the request body has mistakes",
 			map[string]string{"client_name": "a client keeps its name: create another, and delete this one"})
 	}
+	switch {
+	case edit.Empty():
+		return nil, sdk.E(sdk.Invalid, "invalid_body", "the request body changes nothing of the client").
+			WithHint("send at least one of description, pg_uri, pg_uri_env_var, backend, config, is_active, is_frozen and metadata")
+	case edit.FreezesAlone():
+		audit.Action = "freeze_client" // whichever route it is done by
+	}
 	record, err := a.registry.Update(r.Context(), audit, client(r), edit)
 	if err != nil {
 		return nil, err
 	}
-	return a.answerClient(200, record, fmt.Sprintf("client %s was changed", record.ClientName))
+	return a.answerClient(200, record, fmt.Sprintf("client %s was changed", record.ClientName), nil)
 }
 
 func (a *API) deleteClient(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
-	record, err := a.registry.Delete(r.Context(), audit, client(r))
+	record, left, err := a.registry.Delete(r.Context(), audit, client(r))
 	if err != nil {
 		return nil, err
 	}
-	return a.answerClient(200, record, fmt.Sprintf("client %s was deleted", record.ClientName))
+	message := fmt.Sprintf("client %s was deleted", record.ClientName)
+	if text := left.String(); text != "" {
+		message += "; still there, for whatever client gets its name next: " + text
+	}
+	return a.answerClient(200, record, message, left)
 }
 
 // freezeClient reads {"is_frozen": true}.
@@ -150,16 +176,14 @@ func (a *API) freezeClient(r *httpx.Request, audit *ledger.Audit) (*httpx.Respon
 	if err != nil {
 		return nil, err
 	}
-	return a.answerClient(200, record, fmt.Sprintf("client %s was %s", record.ClientName, did))
+	return a.answerClient(200, record, fmt.Sprintf("client %s was %s", record.ClientName, did), nil)
 }
 
 // clientNames answers the names alone, of the clients that calls may be sent to.
 func (a *API) clientNames(*httpx.Request) (*httpx.Response, error) {
-	names := []string{}
-	for _, c := range a.registry.Clients() {
-		if c.Status().State == registry.Active {
-			names = append(names, c.Name)
-		}
+	names, err := a.registry.ActiveNames()
+	if err != nil {
+		return nil, err
 	}
 	return adminapi.Success(200, count(len(names), "client"), map[string]any{"clients": names})
 }

@@ -3,6 +3,8 @@ package admin
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/athena-gateway/athena/core/httpx"
@@ -98,9 +100,13 @@ func (a *API) seedConfigs(r *httpx.Request, audit *ledger.Audit) (*httpx.Respons
 	if err := adminapi.ReadClientBody(r.Body, nil); err != nil {
 		return nil, err
 	}
-	seeded, err := a.registry.SeedConfigs(r.Context(), audit)
+	seeded, skipped, err := a.registry.SeedConfigs(r.Context(), audit)
 	if err != nil {
 		return nil, err
 	}
-	return adminapi.Success(200, count(len(seeded), "client")+" of the configuration file got settings", map[string]any{"seeded": seeded, "count": len(seeded)})
+	message := count(len(seeded), "client") + " of the configuration file got settings"
+	if len(skipped) > 0 {
+		message += "; skipped: " + strings.Join(slices.Sorted(maps.Keys(skipped)), ", ")
+	}
+	return adminapi.Success(200, message, map[string]any{"seeded": seeded, "count": len(seeded), "skipped": skipped})
 }

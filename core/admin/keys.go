@@ -42,6 +42,7 @@ type keyBody struct {
 	expires                   adminapi.Field[time.Time]
 	active                    adminapi.Field[bool]
 	rights                    adminapi.Field[[]string]
+	updated                   adminapi.Field[time.Time] // of the record that is changed
 }
 
 // read reads the body. A key that limits who may use it by addresses or a number of requests,
@@ -59,6 +60,8 @@ func (b *keyBody) read(r *httpx.Request, create bool) error {
 		"client_name": b.client.Nullable(wantClient, isClient),
 		"expires_at":  expires,
 		"is_active":   b.active.Optional(wantSwitch, nil),
+		"created_at":  adminapi.Shown,
+		"updated_at":  b.updated.Nullable(adminapi.WantUpdated, nil),
 		"rights": b.rights.Optional(wantRights, func(names []string) bool {
 			for _, name := range names {
 				if !adminapi.TextOf(1, 100)(name) {
@@ -140,7 +143,10 @@ func (a *API) updateKey(r *httpx.Request, audit *ledger.Audit) (*httpx.Response,
 	if err := b.read(r, false); err != nil {
 		return nil, err
 	}
-	record, err := a.keys.UpdateKey(r.Context(), audit, r.Param("id"), func(s *auth.Spec) {
+	record, err := a.keys.UpdateKey(r.Context(), audit, r.Param("id"), func(before auth.Record, s *auth.Spec) error {
+		if err := adminapi.Unchanged(b.updated.Value, before.Updated, "api_key_changed", "API key"); err != nil {
+			return err
+		}
 		s.Name, s.Active, s.Rights = b.name.Or(s.Name), b.active.Or(s.Active), b.rights.Or(s.Rights)
 		if b.description.Sent {
 			s.Description = b.description.Value
@@ -151,6 +157,7 @@ func (a *API) updateKey(r *httpx.Request, audit *ledger.Audit) (*httpx.Response,
 		if b.expires.Sent {
 			s.Expires = b.expires.Value
 		}
+		return nil
 	})
 	if err != nil {
 		return nil, err

@@ -29,7 +29,7 @@ const (
 
 func (a *API) listPlugins(*httpx.Request) (*httpx.Response, error) {
 	all := describeAll(a.host.Plugins())
-	return httpx.OK(count(len(all), "plugin"), map[string]any{"plugins": all})
+	return adminapi.Success(200, count(len(all), "plugin"), map[string]any{"plugins": all})
 }
 
 func (a *API) getPlugin(r *httpx.Request) (*httpx.Response, error) {
@@ -40,23 +40,17 @@ func (a *API) getPlugin(r *httpx.Request) (*httpx.Response, error) {
 	return answer(s, fmt.Sprintf("plugin %s is %s", s.Name, s.State))
 }
 
-// answer has one plugin in data.
+// answer has one plugin.
 func answer(s *pluginhost.Status, message string) (*httpx.Response, error) {
-	return httpx.OK(message, map[string]any{"plugin": describe(s, time.Now())})
+	return adminapi.Success(200, message, map[string]any{"plugin": describe(s, time.Now())})
 }
 
 // reloadPlugins looks at the directory and tells what differs from what was known, or runs.
-func (a *API) reloadPlugins(r *httpx.Request) (*httpx.Response, error) {
+func (a *API) reloadPlugins(r *httpx.Request, _ *difference) (*httpx.Response, error) {
 	if err := adminapi.NoBody(r); err != nil {
 		return nil, err
 	}
-	type reload struct {
-		Plugins []plugin `json:"plugins"`
-		Added   []string `json:"added"`
-		Changed []string `json:"changed"`
-		Removed []string `json:"removed"`
-	}
-	answer := reload{Added: []string{}, Changed: []string{}, Removed: []string{}}
+	added, changed, removed := []string{}, []string{}, []string{}
 	before := a.host.Plugins()
 	a.host.Reload()
 	there := map[string]bool{}
@@ -65,31 +59,30 @@ func (a *API) reloadPlugins(r *httpx.Request) (*httpx.Response, error) {
 		at := slices.IndexFunc(before, func(s pluginhost.Status) bool { return s.Name == file.Name && s.State != pluginhost.Stopped })
 		switch {
 		case at < 0:
-			answer.Added = append(answer.Added, file.Name)
+			added = append(added, file.Name)
 		case before[at].Checksum != file.Checksum:
-			answer.Changed = append(answer.Changed, file.Name)
+			changed = append(changed, file.Name)
 		}
 	}
 	for _, s := range before {
 		if !there[s.Name] && s.State != pluginhost.Stopped {
-			answer.Removed = append(answer.Removed, s.Name)
+			removed = append(removed, s.Name)
 		}
 	}
-	answer.Plugins = describeAll(a.host.Plugins())
 	message := count(len(there), "plugin") + " in the directory"
 	for _, group := range []struct {
 		what  string
 		names []string
-	}{{"added", answer.Added}, {"changed", answer.Changed}, {"removed", answer.Removed}} {
+	}{{"added", added}, {"changed", changed}, {"removed", removed}} {
 		if len(group.names) > 0 {
 			message += "; " + group.what + ": " + strings.Join(group.names, ", ")
 		}
 	}
-	return httpx.OK(message, answer)
+	return adminapi.Success(200, message, map[string]any{"plugins": describeAll(a.host.Plugins()), "added": added, "changed": changed, "removed": removed})
 }
 
 // restartPlugin answers when the new process serves.
-func (a *API) restartPlugin(r *httpx.Request) (*httpx.Response, error) {
+func (a *API) restartPlugin(r *httpx.Request, _ *difference) (*httpx.Response, error) {
 	s, err := a.plugin(r)
 	if err != nil {
 		return nil, err
@@ -123,7 +116,7 @@ func (a *API) restartPlugin(r *httpx.Request) (*httpx.Response, error) {
 	}
 }
 
-func (a *API) releasePlugin(r *httpx.Request) (*httpx.Response, error) {
+func (a *API) releasePlugin(r *httpx.Request, _ *difference) (*httpx.Response, error) {
 	s, err := a.plugin(r)
 	if err != nil {
 		return nil, err
@@ -161,11 +154,11 @@ func (a *API) pluginLogs(r *httpx.Request) (*httpx.Response, error) {
 		}
 		lines = lines[max(0, len(lines)-n):]
 	}
-	return httpx.OK(count(len(lines), "line"), map[string]any{"name": s.Name, "lines": append([]string{}, lines...)})
+	return adminapi.Success(200, count(len(lines), "line"), map[string]any{"name": s.Name, "lines": append([]string{}, lines...)})
 }
 
 // setLogLevel reads {"level": "debug"}.
-func (a *API) setLogLevel(r *httpx.Request) (*httpx.Response, error) {
+func (a *API) setLogLevel(r *httpx.Request, done *difference) (*httpx.Response, error) {
 	s, err := a.plugin(r)
 	if err != nil {
 		return nil, err
@@ -186,9 +179,11 @@ func (a *API) setLogLevel(r *httpx.Request) (*httpx.Response, error) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), levelTimeout)
 	defer cancel()
+	before := map[string]string{"level": s.LogLevel}
 	if err := a.host.SetLogLevel(ctx, s.Name, level); err != nil {
 		return nil, err
 	}
+	done.before, done.after = before, map[string]string{"level": level}
 	if s, err = a.plugin(r); err != nil {
 		return nil, err
 	}

@@ -15,25 +15,34 @@ import (
 )
 
 func (a *API) listStatistics(r *httpx.Request) (*httpx.Response, error) {
-	a.operations.Flush(r.Context())
-	list, err := a.operations.Statistics(r.Context())
+	p, err := adminapi.ReadPage(r)
 	if err != nil {
 		return nil, err
 	}
-	return adminapi.Success(http.StatusOK, "statistics of "+count(len(list), "client"), map[string]any{"statistics": list})
+	a.operations.Flush(r.Context())
+	return a.answerStatistics(r, p)
 }
 
-// refreshStatistics counts the whole log anew.
-func (a *API) refreshStatistics(r *httpx.Request) (*httpx.Response, error) {
+// answerStatistics has a page of the clients' statistics.
+func (a *API) answerStatistics(r *httpx.Request, p adminapi.Page) (*httpx.Response, error) {
+	list, total, err := a.operations.Statistics(r.Context(), p.Limit, p.Offset)
+	if err != nil {
+		return nil, err
+	}
+	return p.Answer("client", "statistics", list, total)
+}
+
+// refreshStatistics counts the whole log anew, and answers as listStatistics does.
+func (a *API) refreshStatistics(r *httpx.Request, _ *difference) (*httpx.Response, error) {
+	p, err := adminapi.ReadPage(r)
+	if err != nil {
+		return nil, err
+	}
 	audit := &ledger.Audit{Actor: r.Remote() + " with the admin key", Action: "statistics.refresh", Target: "client_statistics", TraceID: r.ID}
 	if err := a.operations.Refresh(r.Context(), audit); err != nil {
 		return nil, err
 	}
-	list, err := a.operations.Statistics(r.Context())
-	if err != nil {
-		return nil, err
-	}
-	return adminapi.Success(http.StatusOK, "statistics of "+count(len(list), "client")+" have been counted anew", map[string]any{"statistics": list})
+	return a.answerStatistics(r, p)
 }
 
 func (a *API) clientStatistics(r *httpx.Request) (*httpx.Response, error) {
@@ -67,7 +76,7 @@ func (a *API) drilldown(r *httpx.Request) (*httpx.Response, error) {
 	if registry.CheckName(name) != "" {
 		return nil, unknownClient(name)
 	}
-	q := &oplog.Query{Client: &name, Table: given(r, "table_name"), Operation: given(r, "operation"), Errors: readErrors(r, wrong), Limit: p.Limit, Offset: p.Offset}
+	q := &oplog.Query{Client: &name, Table: given(r, "table_name", wrong), Operation: given(r, "operation", wrong), Errors: readErrors(r, wrong), Limit: p.Limit, Offset: p.Offset}
 	for name, value := range map[string]*string{"table_name": q.Table, "operation": q.Operation} {
 		if value == nil {
 			wrong[name] = "want it, as GET /admin/clients/{client_name}/statistics lists it"
@@ -95,8 +104,9 @@ func (a *API) listOperations(r *httpx.Request) (*httpx.Response, error) {
 		return nil, err
 	}
 	wrong := map[string]string{}
-	q := &oplog.Query{Client: given(r, "client_name"), Table: given(r, "table_name"), Operation: given(r, "operation"),
-		Door: r.Query("door"), RequestID: r.Query("request_id"), KeyID: r.Query("api_key_id"), UserID: r.Query("user_id"), OrganizationID: r.Query("organization_id"),
+	text := func(name string) string { return adminapi.QueryText(r, name, wrong) }
+	q := &oplog.Query{Client: given(r, "client_name", wrong), Table: given(r, "table_name", wrong), Operation: given(r, "operation", wrong),
+		Door: text("door"), RequestID: text("request_id"), KeyID: text("api_key_id"), UserID: text("user_id"), OrganizationID: text("organization_id"),
 		Errors: readErrors(r, wrong), Since: readTime(r, "since", wrong), Until: readTime(r, "until", wrong), Limit: p.Limit, Offset: p.Offset}
 	if text := r.Query("status_code"); text != "" {
 		if q.Status, err = strconv.Atoi(text); err != nil || q.Status < 100 || q.Status > 599 {
@@ -119,11 +129,11 @@ func (a *API) rows(r *httpx.Request, q *oplog.Query) ([]oplog.Row, int64, error)
 }
 
 // given is a query parameter that is there, even if empty, else nil.
-func given(r *httpx.Request, name string) *string {
+func given(r *httpx.Request, name string, wrong map[string]string) *string {
 	if !r.HasQuery(name) {
 		return nil
 	}
-	value := r.Query(name)
+	value := adminapi.QueryText(r, name, wrong)
 	return &value
 }
 

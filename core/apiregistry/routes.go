@@ -22,10 +22,7 @@ import (
 // /admin/registry.
 func (c *Catalogue) Routes() []httpx.Route {
 	admin := func(method, path, operation, summary string, handle httpx.Handle) httpx.Route {
-		if method != "GET" {
-			handle = adminapi.Logged(c.log, handle)
-		}
-		return httpx.Route{Method: method, Path: path, Guard: httpx.Admin, Operation: operation, Summary: summary, Handle: handle}
+		return adminapi.Route(c.log, method, path, operation, summary, handle)
 	}
 	return []httpx.Route{
 		{Method: "GET", Path: "/registry", Guard: httpx.Key, Operation: "list_registry", Summary: "The catalogue of APIs", Handle: c.public},
@@ -207,8 +204,8 @@ func (e *edit) fields() adminapi.Members {
 		"description": e.description.Nullable("want a text of at most 2000 characters, or null", adminapi.TextOf(0, maxText)),
 		"url":         e.url.Nullable("want an http or https URL, a path of this gateway that begins with /, or null", isURL),
 		"version":     e.version.Nullable("want a text of at most 255 characters, or null", adminapi.TextOf(0, maxName)),
-		"metadata": e.metadata.Nullable("want an object, or null", func(raw json.RawMessage) bool {
-			return len(raw) <= maxMetadata && bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{")) && !bytes.Contains(raw, []byte(`\u0000`))
+		"metadata": e.metadata.Nullable("want an object of at most 64 KiB, or null", func(raw json.RawMessage) bool {
+			return len(raw) <= maxMetadata && bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{"))
 		}),
 	}
 }

@@ -97,7 +97,7 @@ func TestAuthenticate(t *testing.T) {
 		short, shortRecord := create(t, k, Spec{Name: "short", Expires: pointer(c.Now().Add(time.Hour))})
 		edit := func(id string, f func(*Spec)) {
 			t.Helper()
-			if _, err := k.UpdateKey(ctx, &ledger.Audit{}, id, f); err != nil {
+			if _, err := k.UpdateKey(ctx, &ledger.Audit{}, id, func(_ Record, s *Spec) error { f(s); return nil }); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -147,15 +147,18 @@ func (k *Keyring) CreateKey(ctx context.Context, audit *ledger.Audit, spec Spec)
 	return m.text, r, err
 }
 
-// UpdateKey changes what edit changes of a key. Rights that edit replaces are replaced.
-func (k *Keyring) UpdateKey(ctx context.Context, audit *ledger.Audit, id string, edit func(*Spec)) (r Record, err error) {
+// UpdateKey changes what edit changes of a key. edit gets the key as it is, and its error ends
+// the change. Rights that edit replaces are replaced.
+func (k *Keyring) UpdateKey(ctx context.Context, audit *ledger.Audit, id string, edit func(Record, *Spec) error) (r Record, err error) {
 	err = k.ledger.Change(ctx, ledger.Keys, audit, func(ctx context.Context, c *sql.Conn) error {
 		before, err := oneRecord(ctx, c, id)
 		if err != nil {
 			return err
 		}
 		spec := Spec{before.Name, before.Description, before.Client, before.Expires, before.Active, before.Rights}
-		edit(&spec)
+		if err := edit(before, &spec); err != nil {
+			return err
+		}
 		now := k.now().UTC()
 		if err := nameIsFree(ctx, c, spec.Name, id); err != nil {
 			return err

@@ -125,7 +125,7 @@ func TestKeysOnOperatorsRoutes(t *testing.T) {
 		k := keyring(t, Options{AdminKey: adminKey, Now: c.Now, Ledger: l})
 		text, record := create(t, k, Spec{Name: "k", Rights: []string{Fetch}})
 		off, offRecord := create(t, k, Spec{Name: "off"})
-		if _, err := k.UpdateKey(t.Context(), &ledger.Audit{}, offRecord.ID, func(s *Spec) { s.Active = false }); err != nil {
+		if _, err := k.UpdateKey(t.Context(), &ledger.Audit{}, offRecord.ID, func(_ Record, s *Spec) error { s.Active = false; return nil }); err != nil {
 			t.Fatal(err)
 		}
 		expired, _ := create(t, k, Spec{Name: "expired", Expires: pointer(c.Now().Add(time.Second))})

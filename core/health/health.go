@@ -112,12 +112,15 @@ type product struct {
 	Message   string `json:"message"`
 	Version   string `json:"version"`
 	AthenaAPI string `json:"athena_api"`
+	// What the original has besides, and this gateway has not: always offline.
+	Deadpool string `json:"athena_deadpool"`
+	ScyllaDB string `json:"athena_scylladb"`
 	// The original's name for its version; its clients show it.
 	CargoVersion string `json:"cargo_toml_version"`
 }
 
 func (a *API) product(status string) product {
-	return product{Status: status, Message: "athena is online", Version: a.options.Version, AthenaAPI: "online", CargoVersion: a.options.Version}
+	return product{Status: status, Message: "athena is online", Version: a.options.Version, AthenaAPI: "online", Deadpool: offline, ScyllaDB: offline, CargoVersion: a.options.Version}
 }
 
 func (a *API) root(*httpx.Request) (*httpx.Response, error) {
@@ -175,6 +178,11 @@ func countClients(clients []Client) counts {
 	return count
 }
 
+// cache is the state of the cache of answers. There is none.
+type cache struct {
+	Enabled bool `json:"enabled"`
+}
+
 // health is detailed and asks no database. The status is 503 while the gateway as a whole
 // cannot serve; with a part that fails it is degraded and 200.
 func (a *API) health(r *httpx.Request) (*httpx.Response, error) {
@@ -186,6 +194,7 @@ func (a *API) health(r *httpx.Request) (*httpx.Response, error) {
 	body := struct {
 		product
 		Uptime    int64    `json:"uptime_seconds"`
+		Cache     cache    `json:"cache"`
 		Obstacles []string `json:"obstacles,omitempty"`
 		Ledger    Ledger   `json:"ledger"`
 		Clients   clients  `json:"clients"`

@@ -90,7 +90,7 @@ func get(t *testing.T, url string, header ...string) (int, string) {
 	return response.StatusCode, string(body)
 }
 
-const about = `"version":"4.0.0-test","athena_api":"online","cargo_toml_version":"4.0.0-test",`
+const about = `"version":"4.0.0-test","athena_api":"online","athena_deadpool":"offline","athena_scylladb":"offline","cargo_toml_version":"4.0.0-test",`
 
 var (
 	working = Ledger{Backend: "sqlite", State: LedgerReady}

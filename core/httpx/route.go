@@ -5,6 +5,7 @@ package httpx
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -66,7 +67,9 @@ type RegistryEntry struct {
 	Summary string   `json:"summary"`
 }
 
-// Registry lists routes by path, in their order.
+var parameter = regexp.MustCompile(`:(\w+)`)
+
+// Registry lists routes by path, in their order. Parameters are as OpenAPI writes them: {name}.
 func Registry(routes []Route) []RegistryEntry {
 	entries := []RegistryEntry{}
 	at := map[string]int{}
@@ -75,7 +78,7 @@ func Registry(routes []Route) []RegistryEntry {
 		if !ok {
 			i = len(entries)
 			at[r.Path] = i
-			entries = append(entries, RegistryEntry{Path: r.Path, Summary: r.Summary})
+			entries = append(entries, RegistryEntry{Path: parameter.ReplaceAllString(r.Path, "{$1}"), Summary: r.Summary})
 		}
 		entries[i].Methods = append(entries[i].Methods, r.Method)
 	}

@@ -59,6 +59,14 @@ func refused(reason string, err error) *sdk.Error {
 	return &sdk.Error{Kind: sdk.Internal, Reason: reason, Executed: sdk.ExecutedNo, Log: err.Error()}
 }
 
+// badValue is the error about a value that no column could hold, which is the caller's.
+func badValue(err error) *sdk.Error {
+	e := refused(valueRefused, err)
+	e.Kind, e.Message = sdk.Invalid, "the gateway's own database cannot hold a value of the request"
+	e.Hint = "send text in UTF-8 without zero bytes, and numbers of ordinary size"
+	return e
+}
+
 // aboutRow reports whether an error is about one of the rows, not about the ledger.
 func aboutRow(e *sdk.Error) bool { return e.Reason == valueRefused || e.Kind == sdk.Conflict }
 
@@ -94,7 +102,9 @@ func classifyPostgres(pg *pgconn.PgError) *sdk.Error {
 		return alreadyExists(pg.ConstraintName)
 	case class == "08", class == "53", class == "57", class == "58", pg.Code == "25006", pg.Code == "40001", pg.Code == "40P01", pg.Code == "55P03":
 		return unavailable(pg.Error())
-	case class == "22", class == "23":
+	case class == "22":
+		return badValue(pg)
+	case class == "23":
 		return refused(valueRefused, pg)
 	}
 	return refused("ledger_failed", pg)
@@ -109,8 +119,10 @@ func classifySQLite(e *sqlite.Error) *sdk.Error {
 	case code&0xff == sqlite3.SQLITE_BUSY, code&0xff == sqlite3.SQLITE_LOCKED, code&0xff == sqlite3.SQLITE_IOERR, code&0xff == sqlite3.SQLITE_FULL,
 		code&0xff == sqlite3.SQLITE_READONLY, code&0xff == sqlite3.SQLITE_CANTOPEN:
 		return unavailable(e.Error())
-	case code&0xff == sqlite3.SQLITE_CONSTRAINT, code&0xff == sqlite3.SQLITE_MISMATCH, code&0xff == sqlite3.SQLITE_TOOBIG:
+	case code&0xff == sqlite3.SQLITE_CONSTRAINT, code&0xff == sqlite3.SQLITE_MISMATCH:
 		return refused(valueRefused, e)
+	case code&0xff == sqlite3.SQLITE_TOOBIG:
+		return badValue(e)
 	}
 	return refused("ledger_failed", e)
 }

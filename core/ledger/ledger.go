@@ -248,7 +248,7 @@ func (l *Ledger) use(ctx context.Context, f func(context.Context, *sql.Conn) err
 		return nil
 	case isConnection(err):
 		l.down(err)
-	case e.Kind == sdk.Internal:
+	case e.Kind == sdk.Internal, e.Reason == valueRefused:
 		l.log.Error("the ledger refused a statement", "error", err)
 	}
 	return e

@@ -527,3 +527,19 @@ func TestChangesBesideABacklog(t *testing.T) {
 		}
 	})
 }
+
+// TestValueRefused: a value that no column can hold is its sender's mistake.
+func TestValueRefused(t *testing.T) {
+	l := ledgertest.Open(t, testenv.Database(t))
+	for _, query := range []struct{ text, value string }{
+		{"SELECT $1::text", "a\x00"}, {"SELECT $1::text", "\xff"}, {"SELECT $1::text::jsonb", `"\ud800"`}, {"SELECT $1::text::jsonb", "1e400000"},
+	} {
+		err := l.Read(t.Context(), func(ctx context.Context, c *sql.Conn) error {
+			var shown string
+			return c.QueryRowContext(ctx, query.text, query.value).Scan(&shown)
+		})
+		if e := sdk.AsError(err); e == nil || e.Kind != sdk.Invalid || e.Reason != "ledger_value" || strings.Contains(e.Message, query.value) {
+			t.Errorf("%s of %q: %v", query.text, query.value, err)
+		}
+	}
+}

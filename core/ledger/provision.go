@@ -262,8 +262,14 @@ func (t *Target) classify(ctx context.Context, err error) error {
 }
 
 func (t *Target) unreachable(message string, err error) error {
-	return &sdk.Error{Kind: sdk.Unavailable, Reason: "unreachable", Source: sdk.FromHost, Message: message, RetryAfter: time.Second,
+	e := &sdk.Error{Kind: sdk.Unavailable, Reason: "unreachable", Source: sdk.FromHost, Message: message, RetryAfter: time.Second,
 		Hint: "check host and port, and that the gateway's machine may connect to it", Log: t.hide(err.Error())}
+	if t.statements.Load() == 0 {
+		e.Executed = sdk.ExecutedNo
+	} else {
+		e.Hint += "; to provision it again does no harm"
+	}
+	return e
 }
 
 // classifyServer passes on what a server said.

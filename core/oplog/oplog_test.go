@@ -140,7 +140,7 @@ var uncountedTable = cmpopts.IgnoreFields(TableStatistics{}, "Updated")
 // all are the statistics of all clients and their tables.
 func all(t *testing.T, log *Log) (clients []ClientStatistics, tables []TableStatistics) {
 	t.Helper()
-	clients, err := log.Statistics(t.Context())
+	clients, _, err := log.Statistics(t.Context(), 100, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -511,7 +511,7 @@ func TestDeadLedger(t *testing.T) {
 	if dropped == 0 || dropped > entries-1<<16 {
 		t.Errorf("%d entries were dropped", dropped)
 	}
-	if _, err := log.Statistics(t.Context()); sdk.AsError(err) == nil || sdk.AsError(err).Reason != "ledger_unavailable" {
+	if _, _, err := log.Statistics(t.Context(), 100, 0); sdk.AsError(err) == nil || sdk.AsError(err).Reason != "ledger_unavailable" {
 		t.Error("statistics of a dead ledger:", err)
 	}
 	proxy.Accept(t)

@@ -9,22 +9,29 @@ import (
 	"time"
 )
 
-// Statistics lists the statistics of all clients by name.
-func (l *Log) Statistics(ctx context.Context) ([]ClientStatistics, error) {
-	return l.statistics(ctx, "")
+// Statistics lists the statistics of the clients by name, from offset on, and counts them.
+func (l *Log) Statistics(ctx context.Context, limit, offset int) (list []ClientStatistics, total int64, err error) {
+	list = []ClientStatistics{}
+	err = l.ledger.Read(ctx, func(ctx context.Context, c *sql.Conn) error {
+		if err := c.QueryRowContext(ctx, "SELECT count(*) FROM client_statistics").Scan(&total); err != nil {
+			return err
+		}
+		list, err = listStatistics(ctx, c, " ORDER BY client_name LIMIT $1 OFFSET $2", limit, offset)
+		return err
+	})
+	return list, total, err
 }
 
 // Client returns a client's statistics and those of its tables; nil when nothing has been
 // counted and the catalog has no client of the name.
 func (l *Log) Client(ctx context.Context, name string) (*ClientStatistics, []TableStatistics, error) {
-	found, err := l.statistics(ctx, " WHERE client_name = $1", name)
-	if err != nil {
-		return nil, nil, err
-	}
-	tables := []TableStatistics{}
-	known := len(found) > 0
-	err = l.ledger.Read(ctx, func(ctx context.Context, c *sql.Conn) error {
-		if !known {
+	var found []ClientStatistics
+	tables, known := []TableStatistics{}, false
+	err := l.ledger.Read(ctx, func(ctx context.Context, c *sql.Conn) (err error) {
+		if found, err = listStatistics(ctx, c, " WHERE client_name = $1", name); err != nil {
+			return err
+		}
+		if known = len(found) > 0; !known {
 			var n int
 			err := c.QueryRowContext(ctx, "SELECT count(*) FROM athena_clients WHERE client_name = $1 AND deleted_at IS NULL", name).Scan(&n)
 			known = n > 0
@@ -47,16 +54,15 @@ func (l *Log) Client(ctx context.Context, name string) (*ClientStatistics, []Tab
 	return &found[0], tables, nil
 }
 
-func (l *Log) statistics(ctx context.Context, where string, args ...any) ([]ClientStatistics, error) {
+// listStatistics lists the statistics that the end of the query chooses.
+func listStatistics(ctx context.Context, c *sql.Conn, where string, args ...any) ([]ClientStatistics, error) {
 	list := []ClientStatistics{}
-	err := l.ledger.Read(ctx, func(ctx context.Context, c *sql.Conn) error {
-		return each(ctx, c, `SELECT client_name, total_requests, successful_requests, failed_requests, total_cached_requests, total_operations,
-			last_request_at, last_operation_at, updated_at FROM client_statistics`+where+` ORDER BY client_name`, args, func(rows *sql.Rows) error {
-			var s ClientStatistics
-			err := rows.Scan(&s.Client, &s.Requests, &s.Successful, &s.Failed, &s.Cached, &s.Operations, &s.LastRequest, &s.LastOperation, &s.Updated)
-			list = append(list, s)
-			return err
-		})
+	err := each(ctx, c, `SELECT client_name, total_requests, successful_requests, failed_requests, total_cached_requests, total_operations,
+		last_request_at, last_operation_at, updated_at FROM client_statistics`+where, args, func(rows *sql.Rows) error {
+		var s ClientStatistics
+		err := rows.Scan(&s.Client, &s.Requests, &s.Successful, &s.Failed, &s.Cached, &s.Operations, &s.LastRequest, &s.LastOperation, &s.Updated)
+		list = append(list, s)
+		return err
 	})
 	return list, err
 }

@@ -5,6 +5,7 @@ package provision
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -25,8 +26,11 @@ type Options struct {
 	AllowedHosts []string
 	// Client returns a registered client's URI, and the password if it is kept elsewhere.
 	Client func(name string) (uri, password string, err error)
-	// Register makes a registered client of that name, or fails and makes none.
-	Register func(r *httpx.Request, name, uri string) error
+	// CanRegister fails if Register would, with the fields client_name, pg_uri and config.
+	CanRegister func(ctx context.Context, name, uri string) error
+	// Register makes a registered client of that name, or fails and makes none. left says what
+	// was made for a client of the name before.
+	Register func(r *httpx.Request, name, uri string) (left string, err error)
 }
 
 // API is the routes.
@@ -51,8 +55,8 @@ func New(o Options) (*API, error) {
 // Routes are the API's routes.
 func (a *API) Routes() []httpx.Route {
 	return []httpx.Route{
-		{Method: "POST", Path: "/admin/provision", Guard: httpx.Admin, Operation: "provision", Summary: "Make the ledger's tables in a PostgreSQL database", Handle: adminapi.Logged(a.options.Logger, a.provision)},
-		{Method: "GET", Path: "/admin/provision/status", Guard: httpx.Admin, Operation: "provision_status", Summary: "Which of the ledger's tables a client's database has", Handle: a.status},
+		adminapi.Route(a.options.Logger, "POST", "/admin/provision", "provision", "Make the ledger's tables in a PostgreSQL database", a.provision),
+		adminapi.Route(a.options.Logger, "GET", "/admin/provision/status", "provision_status", "Which of the ledger's tables a client's database has", a.status),
 	}
 }
 
@@ -77,6 +81,8 @@ func readOrder(body []byte) (*order, error) {
 	o := &order{uri.Or(""), client.Or(""), register.Or(false), registerName.Or("")}
 	wrong := map[string]string{}
 	switch {
+	case o.uri != "" && o.client != "" && o.register:
+		wrong["client_name"] = "leave it out, and send the name of the client to register as register_name"
 	case (o.uri == "") == (o.client == ""):
 		wrong["uri"] = "want either uri or client_name"
 	case o.register && o.client != "":
@@ -99,6 +105,11 @@ func (a *API) provision(r *httpx.Request) (*httpx.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.register {
+		if err := a.options.CanRegister(ctx, o.registerName, o.uri); err != nil {
+			return nil, ordered(err)
+		}
+	}
 	applied, err := target.Provision(ctx)
 	if err != nil {
 		return nil, err
@@ -110,9 +121,10 @@ func (a *API) provision(r *httpx.Request) (*httpx.Response, error) {
 	if o.client == "" {
 		answer["client"] = target.String()
 	}
+	left := ""
 	if o.register {
-		if err := a.options.Register(r, o.registerName, o.uri); err != nil {
-			return nil, err
+		if left, err = a.options.Register(r, o.registerName, o.uri); err != nil {
+			return nil, ordered(err)
 		}
 		answer["client"], answer["registered"] = o.registerName, o.registerName
 	}
@@ -122,7 +134,35 @@ func (a *API) provision(r *httpx.Request) (*httpx.Response, error) {
 	if applied.Statements == 0 {
 		message = fmt.Sprintf("%s had the ledger's tables already", target)
 	}
+	if left != "" {
+		message += fmt.Sprintf("; what was made for the name %s before holds for the client: %s", o.registerName, left)
+	}
 	return adminapi.Success(200, message, answer)
+}
+
+// ordered is an error about a client to register in the words of an order.
+func ordered(err error) error {
+	e := sdk.AsError(err)
+	if e.Reason == "client_exists" {
+		told := *e
+		told.Hint = "send another register_name, or provision the database of that client by client_name"
+		return &told
+	}
+	var details struct{ Fields map[string]string }
+	if json.Unmarshal(e.Details, &details) != nil || len(details.Fields) == 0 {
+		return err
+	}
+	wrong := map[string]string{}
+	for name, what := range details.Fields {
+		switch name {
+		case "client_name":
+			name = "register_name"
+		case "pg_uri", "config":
+			name = "uri"
+		}
+		wrong[name] = what
+	}
+	return adminapi.InvalidFields(e.Reason, "the request body has mistakes", wrong)
 }
 
 // target is the database that a request means: by a URI, whose hosts have to be allowed, or

@@ -46,6 +46,7 @@ type Route struct {
 
 	Description *string         `json:"description"`
 	Active      bool            `json:"is_active"`
+	ActiveToo   bool            `json:"active"`   // the same, under its other name
 	Metadata    json.RawMessage `json:"metadata"` // an object, for the operator's own use
 	CreatedAt   time.Time       `json:"created_at"`
 	UpdatedAt   time.Time       `json:"updated_at"`

@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -24,10 +23,7 @@ import (
 // Routes are the HTTP routes: the door of the public routes, and what operators do with them.
 func (r *Routes) Routes() []httpx.Route {
 	admin := func(method, path, operation, summary string, handle httpx.Handle) httpx.Route {
-		if method != "GET" {
-			handle = adminapi.Logged(r.log, handle)
-		}
-		return httpx.Route{Method: method, Path: path, Guard: httpx.Admin, Operation: operation, Summary: summary, Handle: handle}
+		return adminapi.Route(r.log, method, path, operation, summary, handle)
 	}
 	return []httpx.Route{
 		{Method: "POST", Path: "/public/:route_key/:op", Guard: httpx.Own, Operation: "public", Summary: "Use a public route", Writes: true, Handle: r.dispatch},
@@ -115,6 +111,9 @@ func (r *Routes) update(q *httpx.Request) (*httpx.Response, error) {
 	fields := e.fields()
 	fields["route_key"] = e.key.Optional("a route keeps its key: define another route", func(sent string) bool { return sent == key })
 	fields["client_name"] = r.client(&e.client, e.client.Optional)
+	fields["id"] = e.id.Optional("want the route's id, or leave it out", nil)
+	fields["created_at"] = e.created.Optional("want the route's created_at, or leave it out", nil)
+	fields["updated_at"] = e.updated.Nullable(adminapi.WantUpdated, nil)
 	if err := adminapi.ReadBody(q.Body, fields); err != nil {
 		return nil, err
 	}
@@ -122,6 +121,9 @@ func (r *Routes) update(q *httpx.Request) (*httpx.Response, error) {
 	audit := adminapi.Audit(q, "public_route.update", key)
 	err := r.options.Ledger.Change(q.Context(), ledger.Routes, audit, func(ctx context.Context, c *sql.Conn) (err error) {
 		if route, err = find(ctx, c, key); err != nil {
+			return err
+		}
+		if err := e.isOf(route); err != nil {
 			return err
 		}
 		if audit.Before, err = json.Marshal(route); err != nil {
@@ -157,6 +159,7 @@ func (r *Routes) delete(q *httpx.Request) (*httpx.Response, error) {
 			return err
 		}
 		route.Active, route.UpdatedAt = false, time.Now().UTC().Truncate(time.Microsecond)
+		route.settle()
 		_, err = c.ExecContext(ctx, "UPDATE public_routes SET active = $2, updated_at = $3, deleted_at = $3 WHERE id = $1", route.ID, route.Active, route.UpdatedAt)
 		return err
 	})
@@ -196,6 +199,25 @@ type edit struct {
 	columns, filter, metadata                         adminapi.Field[json.RawMessage]
 	rateLimit                                         adminapi.Field[RateLimit]
 	requireKey, active, isActive                      adminapi.Field[bool]
+
+	// What a route that is sent back as it was shown has besides.
+	id               adminapi.Field[string]
+	created, updated adminapi.Field[time.Time]
+}
+
+// isOf refuses an edit of another route, or of this one as it was before somebody changed it.
+func (e *edit) isOf(r *Route) error {
+	wrong := map[string]string{}
+	if e.id.Or(r.ID) != r.ID {
+		wrong["id"] = "is another route's: a route keeps its id"
+	}
+	if !e.created.Or(r.CreatedAt).Equal(r.CreatedAt) {
+		wrong["created_at"] = "cannot be changed"
+	}
+	if err := adminapi.InvalidFields("invalid_body", "the request body has mistakes", wrong); err != nil {
+		return err
+	}
+	return adminapi.Unchanged(e.updated.Value, r.UpdatedAt, "public_route_changed", "public route "+r.Key)
 }
 
 const (
@@ -205,23 +227,21 @@ const (
 
 // fields are the members that creations and changes share.
 func (e *edit) fields() adminapi.Members {
-	document := func(raw json.RawMessage) bool { return len(raw) <= maxJSON && !bytes.Contains(raw, []byte(`\u0000`)) }
+	document := func(raw json.RawMessage) bool { return len(raw) <= maxJSON }
 	const rate = `want an object such as {"requests_per_second":5,"burst":10} or {"requests_per_minute":60}, of whole numbers up to 1000000`
 	return adminapi.Members{
 		"table_name":  e.table.Nullable("want a table's name, or null", adminapi.TextOf(1, 255)),
 		"operation":   e.operation.Nullable("want one of query, fetch, insert, update, delete", nil),
 		"allowed_ops": e.ops.Nullable("want a list of operations", nil),
-		"columns":     e.columns.Nullable("want a list of columns, or null", document),
-		"filter":      e.filter.Nullable("want a list of conditions, or null", document),
-		"query": e.query.Nullable("want SQL text, or null", func(s string) bool {
-			return len(s) <= maxJSON && utf8.ValidString(s) && !bytes.ContainsRune([]byte(s), 0)
-		}),
+		"columns":     e.columns.Nullable("want a list of columns of at most 64 KiB, or null", document),
+		"filter":      e.filter.Nullable("want a list of conditions of at most 64 KiB, or null", document),
+		"query":       e.query.Nullable("want SQL text of at most 64 KiB, or null", func(s string) bool { return len(s) <= maxJSON }),
 		"rate_limit":  e.rateLimit.Nullable(rate, nil),
 		"require_key": e.requireKey.Nullable("want true, false or null", nil),
 		"description": e.description.Nullable(fmt.Sprintf("want a text of at most %d characters, or null", maxText), adminapi.TextOf(0, maxText)),
 		"is_active":   e.isActive.Optional("want true or false", nil),
 		"active":      e.active.Optional("want true or false", nil),
-		"metadata": e.metadata.Nullable("want an object", func(raw json.RawMessage) bool {
+		"metadata": e.metadata.Nullable("want an object of at most 64 KiB", func(raw json.RawMessage) bool {
 			return document(raw) && bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{"))
 		}),
 	}
@@ -271,6 +291,9 @@ func (e *edit) apply(r *Route, g Grammar) error {
 	}
 	if e.description.Sent {
 		r.Description = e.description.Value
+	}
+	if e.isActive.Sent && e.active.Sent && *e.isActive.Value != *e.active.Value {
+		wrong["active"] = "is_active says something else: send one of the two"
 	}
 	r.Active = e.isActive.Or(e.active.Or(r.Active))
 	if len(r.Ops) > 0 {

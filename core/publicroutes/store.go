@@ -53,6 +53,7 @@ func (r *Route) settle() {
 	if r.Operation = nil; len(r.Ops) == 1 {
 		r.Operation = &r.Ops[0]
 	}
+	r.ActiveToo = r.Active
 }
 
 func document(text *string) json.RawMessage {

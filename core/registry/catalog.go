@@ -78,7 +78,12 @@ func (w *row) connects() bool { return w.uri != "" || w.config != "" || w.PGURIE
 // connection is how a client is reached: by what its row was given, else by the file. r.mu is
 // held. Problem says what is missing.
 func (r *Registry) connection(name string) (d Definition, source string) {
-	row := r.rows[name]
+	return r.connectionBy(name, r.rows[name])
+}
+
+// connectionBy is connection as it would be by a row, which may be nil or hold what is not
+// sealed yet.
+func (r *Registry) connectionBy(name string, row *row) (d Definition, source string) {
 	if row == nil || !row.connects() {
 		return r.file[name], fromFile
 	}
@@ -281,16 +286,31 @@ type Field[T any] struct {
 	Value *T
 }
 
-// Edit is a change of a client. What is absent stays as it is.
+// Edit is a change of a client. What is absent stays as it is. With UpdatedAt it is one of the
+// row as it was then, and fails if that has changed since.
 type Edit struct {
+	UpdatedAt   *time.Time
 	Description Field[string]
 	PGURI       Field[string]
 	PGURIEnvVar Field[string]
 	Backend     Field[string]
 	Config      Field[json.RawMessage] // a JSON object
 	IsActive    Field[bool]
+	IsFrozen    Field[bool]
 	Metadata    Field[json.RawMessage] // a JSON object
 }
+
+// Empty reports whether the edit changes nothing.
+func (e *Edit) Empty() bool { return !e.IsFrozen.Set && e.nothingElse() }
+
+// FreezesAlone reports whether the edit changes is_frozen and nothing else.
+func (e *Edit) FreezesAlone() bool { return e.IsFrozen.Set && e.nothingElse() }
+
+func (e *Edit) nothingElse() bool {
+	return !e.Description.Set && !e.PGURI.Set && !e.PGURIEnvVar.Set && !e.Backend.Set && !e.Config.Set && !e.IsActive.Set && !e.Metadata.Set
+}
+
+func (e *Edit) connects() bool { return e.PGURI.Set || e.PGURIEnvVar.Set || e.Config.Set }
 
 var (
 	clientName   = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,128}$`) // as in the configuration file
@@ -332,6 +352,9 @@ func (r *Registry) resolve(ctx context.Context, before *row, name string, e Edit
 	}
 	if e.IsActive.Set {
 		columns["is_active"] = e.IsActive.Value == nil || *e.IsActive.Value
+	}
+	if e.IsFrozen.Set {
+		columns["is_frozen"] = e.IsFrozen.Value != nil && *e.IsFrozen.Value
 	}
 	if e.Metadata.Set {
 		columns["metadata"] = "{}"
@@ -401,6 +424,11 @@ func (r *Registry) resolve(ctx context.Context, before *row, name string, e Edit
 	}
 	if uri != "" {
 		config, _ = json.Marshal(map[string]string{"uri": uri})
+	}
+	if config == nil && (e.connects() || before.ID == "") {
+		if err := r.checkOther(ctx, name, &after); err != nil {
+			return nil, err
+		}
 	}
 	if secret, err := r.checkConfig(ctx, name, after.Backend, config); err != nil {
 		return nil, err
@@ -508,29 +536,81 @@ func (r *Registry) checkConfig(ctx context.Context, name, backend string, config
 	return true, nil
 }
 
-// Create adds a client to the catalog, and revives one that was deleted. Errors: Conflict
-// "client_exists", Invalid "invalid_body" and "secret_key_required". When it returns, the
-// client has been tried once.
-func (r *Registry) Create(ctx context.Context, a *ledger.Audit, name string, e Edit) (*Record, error) {
+// checkOther refuses a connection that is in none of an edit's members, as that of the file is,
+// and that the client's own settings keep from being opened.
+func (r *Registry) checkOther(ctx context.Context, name string, after *row) error {
+	r.mu.Lock()
+	own := r.overrides[name]
+	d, _ := r.connectionBy(name, after)
+	r.mu.Unlock()
+	wrong := r.misfits(ctx, &d, own)
+	if len(wrong) == 0 {
+		return nil
+	}
+	said := "the client's own settings do not fit the connection that it would have"
+	for _, setting := range slices.Sorted(maps.Keys(wrong)) {
+		said += fmt.Sprintf("; %s: %s", setting, wrong[setting])
+	}
+	return errFields(map[string]string{"config": said + "; change them first, PUT or DELETE /admin/client-configs/" + name})
+}
+
+// prepare checks a client that is to be created, and returns the columns of its row.
+func (r *Registry) prepare(ctx context.Context, name string, e Edit) (columns map[string]any, err error) {
 	if why := CheckName(name); why != "" {
 		return nil, errFields(map[string]string{"client_name": why})
 	}
-	blank := &row{Record: Record{ClientName: name, Backend: r.file[name].Backend}}
-	columns, err := r.resolve(ctx, blank, name, e)
+	return r.resolve(ctx, r.blank(name), name, e)
+}
+
+// blank is the row of a client of which the ledger knows nothing.
+func (r *Registry) blank(name string) *row {
+	return &row{Record: Record{ClientName: name, Backend: r.file[name].Backend}}
+}
+
+// isFree refuses the name of a client that there is, by its row or nil.
+func (r *Registry) isFree(name string, before *row) error {
+	_, inFile := r.file[name]
+	if before != nil && before.DeletedAt == nil || before == nil && inFile {
+		return sdk.E(sdk.Conflict, "client_exists", fmt.Sprintf("there is a client %q already", name)).
+			WithHint("change it by PATCH /admin/clients/{client_name}")
+	}
+	return nil
+}
+
+// CheckCreate fails as Create would, and changes nothing.
+func (r *Registry) CheckCreate(ctx context.Context, name string, e Edit) error {
+	if _, err := r.prepare(ctx, name, e); err != nil {
+		return err
+	}
+	return r.options.Ledger.Read(ctx, func(ctx context.Context, c *sql.Conn) error {
+		before, err := selectRow(ctx, c, name)
+		if err != nil {
+			return err
+		}
+		return r.isFree(name, before)
+	})
+}
+
+// Create adds a client to the catalog, and revives one that was deleted. left is what the
+// ledger has by its name already. Errors: Conflict "client_exists", Invalid "invalid_body" and
+// "secret_key_required". When it returns, the client has been tried once.
+func (r *Registry) Create(ctx context.Context, a *ledger.Audit, name string, e Edit) (record *Record, left *References, err error) {
+	columns, err := r.prepare(ctx, name, e)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	source := fromFile
 	if e.PGURI.Value != nil || e.PGURIEnvVar.Value != nil || e.Config.Value != nil {
 		source = fromDatabase
 	}
-	return r.write(ctx, a, name, func(ctx context.Context, c *sql.Conn, before *row) error {
-		_, inFile := r.file[name]
-		if before != nil && before.DeletedAt == nil || before == nil && inFile {
-			return sdk.E(sdk.Conflict, "client_exists", fmt.Sprintf("there is a client %q already", name)).
-				WithHint("change it by PATCH /admin/clients/{client_name}")
+	record, err = r.write(ctx, a, name, func(ctx context.Context, c *sql.Conn, before *row) (err error) {
+		if err := r.isFree(name, before); err != nil {
+			return err
 		}
-		all := map[string]any{"description": nil, "backend": blank.Backend, "config": nil, "pg_uri": nil, "pg_uri_env_var": nil, "source": source,
+		if left, err = references(ctx, c, name); err != nil {
+			return err
+		}
+		all := map[string]any{"description": nil, "backend": r.file[name].Backend, "config": nil, "pg_uri": nil, "pg_uri_env_var": nil, "source": source,
 			"is_active": true, "is_frozen": false, "metadata": "{}", "deleted_at": nil, "updated_at": time.Now().UTC()}
 		maps.Copy(all, columns)
 		if before != nil {
@@ -543,9 +623,10 @@ func (r *Registry) Create(ctx context.Context, a *ledger.Audit, name string, e E
 		for i, column := range names {
 			args[i], places[i] = all[column], fmt.Sprintf("$%d", i+1)
 		}
-		_, err := c.ExecContext(ctx, `INSERT INTO athena_clients (`+strings.Join(names, ", ")+`) VALUES (`+strings.Join(places, ", ")+`)`, args...)
+		_, err = c.ExecContext(ctx, `INSERT INTO athena_clients (`+strings.Join(names, ", ")+`) VALUES (`+strings.Join(places, ", ")+`)`, args...)
 		return err
 	})
+	return record, left, err
 }
 
 // Update changes a client. Errors: NotFound "unknown_client", Conflict "client_changed" if
@@ -556,6 +637,9 @@ func (r *Registry) Update(ctx context.Context, a *ledger.Audit, name string, e E
 	if err != nil {
 		return nil, err
 	}
+	if e.UpdatedAt != nil && !before.UpdatedAt.Equal(*e.UpdatedAt) {
+		return nil, errChanged(name)
+	}
 	columns, err := r.resolve(ctx, before, name, e)
 	if err != nil {
 		return nil, err
@@ -563,19 +647,83 @@ func (r *Registry) Update(ctx context.Context, a *ledger.Audit, name string, e E
 	return r.edit(ctx, a, name, before, columns)
 }
 
+func errChanged(name string) error {
+	return sdk.E(sdk.Conflict, "client_changed", fmt.Sprintf("somebody else has changed the client %q meanwhile", name)).
+		WithHint("look at it again, GET /admin/clients/{client_name}, and repeat the change if it still fits")
+}
+
 // SetFrozen freezes or thaws a client. Error: NotFound "unknown_client".
 func (r *Registry) SetFrozen(ctx context.Context, a *ledger.Audit, name string, frozen bool) (*Record, error) {
 	return r.edit(ctx, a, name, nil, map[string]any{"is_frozen": frozen})
 }
 
-// Delete deletes a client: its row stays, and says so. Error: NotFound "unknown_client".
-func (r *Registry) Delete(ctx context.Context, a *ledger.Audit, name string) (*Record, error) {
-	return r.edit(ctx, a, name, nil, map[string]any{"deleted_at": time.Now().UTC()})
+// Delete deletes a client: its row stays, and says so, and so does what the ledger has by its
+// name, left. Error: NotFound "unknown_client".
+func (r *Registry) Delete(ctx context.Context, a *ledger.Audit, name string) (record *Record, left *References, err error) {
+	record, err = r.edit(ctx, a, name, nil, map[string]any{"deleted_at": time.Now().UTC()}, func(ctx context.Context, c *sql.Conn) (err error) {
+		left, err = references(ctx, c, name)
+		return err
+	})
+	return record, left, err
+}
+
+// References is what the ledger has by the name of a client, and what therefore holds for
+// whatever client has the name.
+type References struct {
+	APIKeys      []string `json:"api_keys,omitempty"`       // names of keys that are bound to it
+	PublicRoutes []string `json:"public_routes,omitempty"`  // keys of routes that lead to it
+	KeySetting   bool     `json:"api_key_client,omitempty"` // it decides itself whether API keys are asked for
+	Settings     bool     `json:"client_config,omitempty"`  // it has settings of its own
+}
+
+// String is the references in words, "" for none.
+func (f *References) String() string {
+	var parts []string
+	for _, list := range []struct {
+		what  string
+		names []string
+	}{{"the API keys", f.APIKeys}, {"the public routes", f.PublicRoutes}} {
+		if len(list.names) > 0 {
+			parts = append(parts, list.what+" "+strings.Join(list.names, ", "))
+		}
+	}
+	if f.KeySetting {
+		parts = append(parts, "a setting in /admin/api-key-clients")
+	}
+	if f.Settings {
+		parts = append(parts, "settings in /admin/client-configs")
+	}
+	return strings.Join(parts, "; ")
+}
+
+// shownReferences bounds each list of names.
+const shownReferences = 100
+
+func references(ctx context.Context, c *sql.Conn, name string) (found *References, err error) {
+	found = &References{}
+	if found.APIKeys, err = names(ctx, c, `SELECT name FROM api_keys WHERE client_name = $1 AND deleted_at IS NULL ORDER BY name LIMIT $2`, name, shownReferences); err != nil {
+		return nil, err
+	}
+	if found.PublicRoutes, err = names(ctx, c, `SELECT route_key FROM public_routes WHERE client_name = $1 AND deleted_at IS NULL ORDER BY route_key LIMIT $2`, name, shownReferences); err != nil {
+		return nil, err
+	}
+	for _, there := range []struct {
+		query string
+		to    *bool
+	}{
+		{`SELECT count(*) > 0 FROM api_key_client_config WHERE client_name = $1`, &found.KeySetting},
+		{`SELECT count(*) > 0 FROM client_configs WHERE client_name = $1`, &found.Settings},
+	} {
+		if err := c.QueryRowContext(ctx, there.query, name).Scan(there.to); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
 }
 
 // edit sets columns of the row of a client that is not deleted. They were chosen by the row
-// seen; nil: by none.
-func (r *Registry) edit(ctx context.Context, a *ledger.Audit, name string, seen *row, columns map[string]any) (*Record, error) {
+// seen; nil: by none. also is done in the same transaction.
+func (r *Registry) edit(ctx context.Context, a *ledger.Audit, name string, seen *row, columns map[string]any, also ...func(context.Context, *sql.Conn) error) (*Record, error) {
 	return r.write(ctx, a, name, func(ctx context.Context, c *sql.Conn, before *row) error {
 		if _, inFile := r.file[name]; before == nil && inFile { // before it was seeded
 			if err := r.seedRow(ctx, c, name); err != nil {
@@ -584,10 +732,14 @@ func (r *Registry) edit(ctx context.Context, a *ledger.Audit, name string, seen 
 		} else if before == nil || before.DeletedAt != nil {
 			return r.errUnknown(name, before)
 		} else if seen != nil && before.changedSince(seen) {
-			return sdk.E(sdk.Conflict, "client_changed", fmt.Sprintf("somebody else has changed the client %q meanwhile", name)).
-				WithHint("look at it again, GET /admin/clients/{client_name}, and repeat the change if it still fits")
+			return errChanged(name)
 		}
 		columns["updated_at"] = time.Now().UTC()
+		for _, f := range also {
+			if err := f(ctx, c); err != nil {
+				return err
+			}
+		}
 		return update(ctx, c, name, columns)
 	})
 }
@@ -662,8 +814,8 @@ func (r *Registry) stored(ctx context.Context, name string) (*row, error) {
 	}); err != nil {
 		return nil, err
 	}
-	if d, inFile := r.file[name]; found == nil && inFile {
-		return &row{Record: Record{ClientName: name, Backend: d.Backend}}, nil
+	if _, inFile := r.file[name]; found == nil && inFile {
+		return r.blank(name), nil
 	}
 	if found == nil || found.DeletedAt != nil {
 		return nil, r.errUnknown(name, found)
@@ -679,6 +831,23 @@ func (r *Registry) errUnknown(name string, deleted *row) *sdk.Error {
 		e.Hint = fmt.Sprintf("did you mean %q?", near)
 	}
 	return e
+}
+
+// names reads the names that a query finds.
+func names(ctx context.Context, c *sql.Conn, query string, args ...any) (list []string, err error) {
+	rows, err := c.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		list = append(list, name)
+	}
+	return list, rows.Err()
 }
 
 // Records lists the catalog by name, with the deleted rows if they are asked for, and counts

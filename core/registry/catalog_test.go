@@ -164,7 +164,7 @@ func TestCatalog(t *testing.T) {
 			}
 		}
 		g.refused(t, "new", "unknown_client")
-		record, err := g.Create(ctx, change(), "new", given(`{"path":"/new","token":"t0ken-s3cret"}`))
+		record, _, err := g.Create(ctx, change(), "new", given(`{"path":"/new","token":"t0ken-s3cret"}`))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -178,9 +178,9 @@ func TestCatalog(t *testing.T) {
 			t.Errorf("%s is stored", stored)
 		}
 		follows("created there", is("new", "/new"))
-		_, err = g.Create(ctx, change(), "new", given(`{}`))
+		_, _, err = g.Create(ctx, change(), "new", given(`{}`))
 		wantReason(t, err, "client_exists")
-		_, err = g.Create(ctx, change(), "file", given(`{}`))
+		_, _, err = g.Create(ctx, change(), "file", given(`{}`))
 		wantReason(t, err, "client_exists")
 
 		if _, err := g.Update(ctx, change(), "new", given(`{"path":"/newer"}`)); err != nil {
@@ -193,20 +193,20 @@ func TestCatalog(t *testing.T) {
 		other.refused(t, "new", "client_frozen")
 		eventually(t, "frozen here", func() bool { _, err := g.ask(ctx, "new", "path"); return err != nil })
 		g.refused(t, "new", "client_frozen")
-		deleted, err := g.Delete(ctx, change(), "new")
+		deleted, _, err := g.Delete(ctx, change(), "new")
 		if err != nil || deleted.DeletedAt == nil {
 			t.Fatalf("%+v %v", deleted, err)
 		}
 		g.refused(t, "new", "client_deleted")
 		follows("deleted there", refuses("new", "client_deleted"))
 		for _, f := range []func() error{
-			func() error { _, err := g.Delete(ctx, change(), "new"); return err },
+			func() error { _, _, err := g.Delete(ctx, change(), "new"); return err },
 			func() error { _, err := g.SetFrozen(ctx, change(), "new", true); return err },
 			func() error { _, err := g.Update(ctx, change(), "new", Edit{Description: value("x")}); return err },
 		} {
 			wantReason(t, f(), "unknown_client", "was deleted; POST")
 		}
-		revived, err := g.Create(ctx, change(), "new", given(`{"path":"/again"}`))
+		revived, _, err := g.Create(ctx, change(), "new", given(`{"path":"/again"}`))
 		if err != nil || revived.ID != record.ID || revived.DeletedAt != nil || revived.IsFrozen {
 			t.Fatalf("%+v %v", revived, err)
 		}
@@ -224,7 +224,7 @@ func TestCatalog(t *testing.T) {
 			t.Error("the file's client is elsewhere")
 		}
 		follows("the file's client is back there", is("file", "/file"))
-		if _, err := g.Delete(ctx, change(), "file"); err != nil {
+		if _, _, err := g.Delete(ctx, change(), "file"); err != nil {
 			t.Fatal(err)
 		}
 		follows("the file's client is deleted there", refuses("file", "client_deleted"))
@@ -237,7 +237,7 @@ func TestCatalog(t *testing.T) {
 		if restarted.path(t, "new") != "/again" {
 			t.Error("new is elsewhere after a restart")
 		}
-		if _, err := restarted.Create(ctx, change(), "file", Edit{}); err != nil {
+		if _, _, err := restarted.Create(ctx, change(), "file", Edit{}); err != nil {
 			t.Fatal(err)
 		}
 		if restarted.path(t, "file") != "/file" || restarted.Runtime("file").Source != "config" {
@@ -256,7 +256,7 @@ func TestChangedMeanwhile(t *testing.T) {
 	ledgertest.EachURI(t, func(t *testing.T, uri string) {
 		g := start(t, ledgertest.Open(t, uri), withKey(newKey()), inFile("file", "/file"))
 		ctx := context.Background()
-		if _, err := g.Create(ctx, change(), "a", given(`{"path":"/one"}`)); err != nil {
+		if _, _, err := g.Create(ctx, change(), "a", given(`{"path":"/one"}`)); err != nil {
 			t.Fatal(err)
 		}
 		seen, err := g.stored(ctx, "a")
@@ -287,7 +287,7 @@ func TestChangedMeanwhile(t *testing.T) {
 				"Record":       func() error { _, err := g.Record(ctx, name); return err },
 				"Update":       func() error { _, err := g.Update(ctx, change(), name, Edit{}); return err },
 				"SetFrozen":    func() error { _, err := g.SetFrozen(ctx, change(), name, true); return err },
-				"Delete":       func() error { _, err := g.Delete(ctx, change(), name); return err },
+				"Delete":       func() error { _, _, err := g.Delete(ctx, change(), name); return err },
 				"Config":       func() error { _, err := g.Config(ctx, name); return err },
 				"SetConfig":    func() error { _, err := g.SetConfig(ctx, change(), name, nil); return err },
 				"DeleteConfig": func() error { _, err := g.DeleteConfig(ctx, change(), name); return err },
@@ -342,7 +342,7 @@ func TestConnections(t *testing.T) {
 	} {
 		var err error
 		if _, created := g.Client(step.name); created != nil {
-			_, err = g.Create(ctx, change(), step.name, step.edit)
+			_, _, err = g.Create(ctx, change(), step.name, step.edit)
 		} else {
 			_, err = g.Update(ctx, change(), step.name, step.edit)
 		}
@@ -375,7 +375,7 @@ func TestConnections(t *testing.T) {
 		{"n", Edit{Config: value(json.RawMessage(`{"pth":"x"}`)), Backend: value("db")}, `config: unknown key "pth"; did you mean "path"?`},
 		{"n", Edit{Config: value(json.RawMessage(`{"open":"s3cret"}`)), Backend: value("db")}, `config: config key "open" must be one of`},
 	} {
-		_, err := g.Create(ctx, change(), test.name, test.edit)
+		_, _, err := g.Create(ctx, change(), test.name, test.edit)
 		wantReason(t, err, "invalid_body", test.field)
 		if strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("the error tells a secret: %v", err)
@@ -433,7 +433,7 @@ func TestLedgerComesBack(t *testing.T) {
 	if _, err := first.SetFrozen(ctx, change(), "frozen", true); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := first.Create(ctx, change(), "added", given(`{"path":"/added"}`)); err != nil {
+	if _, _, err := first.Create(ctx, change(), "added", given(`{"path":"/added"}`)); err != nil {
 		t.Fatal(err)
 	}
 	first.end()
@@ -482,16 +482,16 @@ func TestSealing(t *testing.T) {
 		ctx := context.Background()
 		const secret = "postgres://u:s3cret@h/d"
 		without := start(t, l, nil)
-		_, err := without.Create(ctx, change(), "a", Edit{PGURI: value(secret)})
+		_, _, err := without.Create(ctx, change(), "a", Edit{PGURI: value(secret)})
 		wantReason(t, err, "secret_key_required", "pg_uri: ", "ATHENA_SECRET_KEY", "openssl rand")
-		_, err = without.Create(ctx, change(), "a", given(`{"token":"s3cret"}`))
+		_, _, err = without.Create(ctx, change(), "a", given(`{"token":"s3cret"}`))
 		wantReason(t, err, "secret_key_required", "config: ")
-		if _, err := without.Create(ctx, change(), "plain", given(`{"path":"/plain"}`)); err != nil { // no secret
+		if _, _, err := without.Create(ctx, change(), "plain", given(`{"path":"/plain"}`)); err != nil { // no secret
 			t.Error(err)
 		}
 		without.end()
 		allowed := start(t, l, func(o *Options) { o.Sealer, _ = NewSealer(nil, nil, true) })
-		if _, err := allowed.Create(ctx, change(), "a", Edit{PGURI: value(secret)}); err != nil {
+		if _, _, err := allowed.Create(ctx, change(), "a", Edit{PGURI: value(secret)}); err != nil {
 			t.Fatal(err)
 		}
 		const stored = `SELECT client_name, pg_uri, config FROM athena_clients ORDER BY client_name`

@@ -155,15 +155,24 @@ func (r *Registry) SetConfig(ctx context.Context, a *ledger.Audit, name string, 
 
 // checkOverrides asks the backend's plugin whether the client's config fits with own.
 func (r *Registry) checkOverrides(ctx context.Context, name string, own Overrides) error {
+	r.mu.Lock()
+	d, _ := r.connection(name)
+	r.mu.Unlock()
+	if wrong := r.misfits(ctx, &d, own); len(wrong) > 0 {
+		return errFields(wrong)
+	}
+	return nil
+}
+
+// misfits asks the backend's plugin whether a client's config fits with own, and returns what is
+// wrong with which settings.
+func (r *Registry) misfits(ctx context.Context, d *Definition, own Overrides) map[string]string {
 	var plugins []string
 	for i := range settings {
 		if _, ok := own[settings[i].Name]; ok && settings[i].ofPlugin() {
 			plugins = append(plugins, settings[i].Name)
 		}
 	}
-	r.mu.Lock()
-	d, _ := r.connection(name)
-	r.mu.Unlock()
 	if len(plugins) == 0 || d.Config == nil {
 		return nil
 	}
@@ -183,7 +192,7 @@ func (r *Registry) checkOverrides(ctx context.Context, name string, own Override
 	if len(wrong) == 0 {
 		wrong[strings.Join(plugins, ", ")] = sdk.AsError(err).Message
 	}
-	return errFields(wrong)
+	return wrong
 }
 
 // DeleteConfig removes the overrides of a client and reports whether there were any. Error:
@@ -243,17 +252,34 @@ func (r *Registry) writeConfig(ctx context.Context, a *ledger.Audit, name string
 }
 
 // SeedConfigs stores, for each client of the file that has no overrides yet, the settings that
-// the file gives it, and returns the names of the clients.
-func (r *Registry) SeedConfigs(ctx context.Context, a *ledger.Audit) (seeded []string, err error) {
-	names := slices.Sorted(maps.Keys(r.file))
+// the file gives it, and returns the names of the clients. Those whose connection is not the
+// file's are skipped, and told with the reason.
+func (r *Registry) SeedConfigs(ctx context.Context, a *ledger.Audit) (seeded []string, skipped map[string]string, err error) {
+	skipped = map[string]string{}
+	settings := map[string]Overrides{}
+	for name, d := range r.file {
+		own := r.fileSettings(name)
+		if own == nil {
+			continue
+		}
+		if wrong := r.misfits(ctx, &d, own); len(wrong) > 0 {
+			skipped[name] = errFields(wrong).Message
+			continue
+		}
+		settings[name] = own
+	}
 	err = r.options.Ledger.Change(ctx, ledger.Configs, a, func(ctx context.Context, c *sql.Conn) error {
 		seeded = []string{}
-		for _, name := range names {
-			own := r.fileSettings(name)
-			if own == nil {
+		for _, name := range slices.Sorted(maps.Keys(settings)) {
+			row, err := selectRow(ctx, c, name)
+			if err != nil {
+				return err
+			}
+			if row != nil && row.connects() {
+				skipped[name] = "its connection is not the file's, but one of the catalog"
 				continue
 			}
-			config, err := json.Marshal(own)
+			config, err := json.Marshal(settings[name])
 			if err != nil {
 				return err
 			}
@@ -272,7 +298,7 @@ func (r *Registry) SeedConfigs(ctx context.Context, a *ledger.Audit) (seeded []s
 		a.Target = strings.Join(seeded, ", ")
 		return nil
 	})
-	return seeded, err
+	return seeded, skipped, err
 }
 
 // fileSettings are the settings among the keys of a file client's config. A client whose config

@@ -645,6 +645,21 @@ func (c *Client) state() State {
 	return c.want.state
 }
 
+// ActiveNames lists the clients that calls may be sent to, by name. Error: Unavailable
+// "ledger_unavailable" while the ledger was never read.
+func (r *Registry) ActiveNames() ([]string, error) {
+	if !r.loaded.Load() {
+		return nil, errNotLoaded()
+	}
+	names := []string{}
+	for _, c := range r.all() {
+		if c.state() == Active {
+			names = append(names, c.Name)
+		}
+	}
+	return names, nil
+}
+
 // Nearest is the client whose name is a slip of the finger away; "": none.
 func (r *Registry) Nearest(name string) string {
 	var names []string

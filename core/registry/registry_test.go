@@ -82,8 +82,8 @@ func TestFreezeWhileCallsRun(t *testing.T) {
 				return err
 			}},
 		{"delete", "client_deleted",
-			func(g *gateway) error { _, err := g.Delete(context.Background(), change(), "a"); return err },
-			func(g *gateway) error { _, err := g.Create(context.Background(), change(), "a", Edit{}); return err }},
+			func(g *gateway) error { _, _, err := g.Delete(context.Background(), change(), "a"); return err },
+			func(g *gateway) error { _, _, err := g.Create(context.Background(), change(), "a", Edit{}); return err }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
@@ -161,7 +161,7 @@ func TestFailedChange(t *testing.T) {
 		t.Errorf("it is at %s", got)
 	}
 	// One that never was open has nothing to serve with.
-	if _, err := g.Create(ctx, change(), "new", given(`{"open":"fail"}`)); err != nil {
+	if _, _, err := g.Create(ctx, change(), "new", given(`{"open":"fail"}`)); err != nil {
 		t.Fatal(err)
 	}
 	g.refused(t, "new", "client_unavailable")

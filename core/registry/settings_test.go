@@ -236,7 +236,7 @@ func TestPoolSettings(t *testing.T) {
 		if got := most(); got != "3" {
 			t.Fatalf("the pool has %s connections", got)
 		}
-		seeded, err := g.SeedConfigs(ctx, change())
+		seeded, _, err := g.SeedConfigs(ctx, change())
 		if err != nil || fmt.Sprint(seeded) != "[a]" {
 			t.Fatalf("%v %v", seeded, err)
 		}
@@ -244,7 +244,7 @@ func TestPoolSettings(t *testing.T) {
 		if got, _ := json.Marshal(record.Config); err != nil || string(got) != `{"connect_timeout":"4s","max_connections":3}` {
 			t.Errorf("seeded are %s %v", got, err)
 		}
-		if seeded, err := g.SeedConfigs(ctx, change()); err != nil || len(seeded) != 0 {
+		if seeded, _, err := g.SeedConfigs(ctx, change()); err != nil || len(seeded) != 0 {
 			t.Errorf("%v %v", seeded, err)
 		}
 		if _, err := g.SetConfig(ctx, change(), "a", map[string]json.RawMessage{"max_connections": json.RawMessage("2")}); err != nil {

@@ -136,7 +136,7 @@ func TestCanaries(t *testing.T) {
 		t.Errorf("%d routes", len(routes))
 	}
 	for _, route := range routes {
-		path := strings.ReplaceAll(fmt.Sprint(route.(map[string]any)["path"]), ":name", "probe")
+		path := strings.ReplaceAll(fmt.Sprint(route.(map[string]any)["path"]), "{name}", "probe")
 		for _, name := range []string{"", "good", "failing"} {
 			ask(request{method: "GET", path: path, client: name})
 		}

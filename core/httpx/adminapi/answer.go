@@ -73,13 +73,23 @@ func Param(r *httpx.Request, name string) string {
 	return r.Param(name)
 }
 
+// Route makes an operators' route. One that changes something is logged in one line, and an
+// answer that leaves open whether it did is not to be repeated blindly.
+func Route(log hclog.Logger, method, path, operation, summary string, handle httpx.Handle) httpx.Route {
+	changes := method != "GET"
+	if changes {
+		handle = logged(log, handle)
+	}
+	return httpx.Route{Method: method, Path: path, Guard: httpx.Admin, Operation: operation, Summary: summary, Writes: changes, Handle: handle}
+}
+
 // Audit is the line of the audit log for a request of an operator.
 func Audit(r *httpx.Request, action, target string) *ledger.Audit {
 	return &ledger.Audit{Actor: Actor(r), Action: action, Target: target, TraceID: r.ID}
 }
 
-// Logged logs in one line who asked for a change and what became of it.
-func Logged(log hclog.Logger, handle httpx.Handle) httpx.Handle {
+// logged logs in one line who asked for a change and what became of it.
+func logged(log hclog.Logger, handle httpx.Handle) httpx.Handle {
 	return func(r *httpx.Request) (*httpx.Response, error) {
 		response, err := handle(r)
 		log.Info("an operator's request", "who", Actor(r), "what", r.Method()+" "+r.Path(), "outcome", Outcome(err), "trace_id", r.ID)
@@ -96,5 +106,5 @@ func Outcome(err error) string {
 	if e == nil {
 		return "done"
 	}
-	return "failed: " + strings.ReplaceAll(e.Reason+": "+e.Message, "\n", " ")
+	return "failed: " + Clean(strings.ReplaceAll(e.Reason+": "+e.Message, "\n", " "))
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 	"unicode/utf8"
 
 	"github.com/athena-gateway/athena/core/httpx"
@@ -16,8 +17,9 @@ import (
 	"github.com/athena-gateway/athena/sdk/sqlbuild"
 )
 
-// members are the members of a JSON body by name, each with the function that reads it. It
-// gets nil for a member that was not sent, and its error says what is wanted.
+// Members are the members of a JSON body by name, each with the function that reads it. It
+// gets nil for a member that was not sent, and its error says what is wanted. What a ledger
+// cannot hold does not reach it.
 type Members map[string]func(json.RawMessage) error
 
 // ReadBody reads a JSON object. It reports all mistakes together, an unknown member too. No
@@ -38,7 +40,11 @@ func readMembers(body []byte, known Members, skip bool) error {
 	wrong := map[string]string{}
 	names := slices.Sorted(maps.Keys(known))
 	for _, name := range names {
-		if err := known[name](object[name]); err != nil {
+		err := storable(object[name])
+		if err == nil {
+			err = known[name](object[name])
+		}
+		if err != nil {
 			wrong[name] = err.Error()
 		}
 	}
@@ -83,6 +89,23 @@ func Instead(name string) func(json.RawMessage) error {
 		return fmt.Errorf("unknown field; use %q", name)
 	}
 }
+
+// WantUpdated is what the member updated_at of a change has to be.
+const WantUpdated = "want the updated_at that the record had when it was read, or leave it out"
+
+// Unchanged refuses a change of a record as it was at seen, unless that is nil, if it has been
+// changed since. code is that of the Conflict.
+func Unchanged(seen *time.Time, updated time.Time, code, what string) error {
+	if seen == nil || seen.Equal(updated) {
+		return nil
+	}
+	return sdk.E(sdk.Conflict, code, fmt.Sprintf("somebody else has changed the %s meanwhile", what)).
+		WithHint("look at it again, and repeat the change with its updated_at if it still fits")
+}
+
+// Shown skips a member that answers have and no change sets, so that a record can be sent back
+// as it was shown.
+func Shown(json.RawMessage) error { return nil }
 
 // NoBody refuses a body with anything in it, which would be without effect.
 func NoBody(r *httpx.Request) error { return ReadBody(r.Body, nil) }
