@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,19 +24,27 @@ type server struct {
 	url, address string
 	log          *testenv.Output // all that it logs
 	stop         func()
-	lossy        bool // its ledger is away: what is queued for it is lost
+	lossy        bool         // its ledger is away: what is queued for it is lost
+	played       atomic.Int64 // scenarios
 }
 
 // serve starts a gateway; without a ledger in c it has a new one. before may change what Open
 // has made.
 func serve(t testing.TB, c *config.Config, before ...func(*Gateway)) *server {
 	t.Helper()
+	return serveWith(t, c, Options{}, before...)
+}
+
+// serveWith is serve with options; their logger and version are its own.
+func serveWith(t testing.TB, c *config.Config, o Options, before ...func(*Gateway)) *server {
+	t.Helper()
 	if c.Ledger.URI == "" {
 		c.Ledger.URI = "sqlite://" + filepath.Join(t.TempDir(), "ledger.db")
 	}
 	s := &server{log: &testenv.Output{}}
 	var err error
-	s.Gateway, err = Open(context.Background(), c, Options{Logger: hclog.New(&hclog.LoggerOptions{Output: s.log, Level: hclog.Trace}), Version: "test"})
+	o.Logger, o.Version = hclog.New(&hclog.LoggerOptions{Output: s.log, Level: hclog.Trace}), "test"
+	s.Gateway, err = Open(context.Background(), c, o)
 	if err != nil {
 		t.Fatal(err)
 	}
