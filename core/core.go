@@ -70,8 +70,8 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 	}
 	var err error
 	g.keys = auth.New(auth.Options{AdminKey: string(c.API.AdminKey), Enforce: c.API.EnforceAPIKeys, Ledger: g.ledger,
-		Logger: o.Logger.Named("auth"), Registry: g.metrics, Retention: c.Ledger.AuthLogKept})
-	g.operations = oplog.New(oplog.Options{Ledger: g.ledger, Logger: o.Logger.Named("oplog"), Off: !c.Ledger.OperationLog, Retention: c.Ledger.OperationLogKept})
+		Logger: o.Logger.Named("auth"), Registry: g.metrics})
+	g.operations = oplog.New(oplog.Options{Ledger: g.ledger, Logger: o.Logger.Named("oplog"), Off: !c.Ledger.OperationLog})
 	plugins := pluginOptions(c)
 	plugins.Logger = o.Logger.Named("plugins")
 	g.host, err = pluginhost.New(plugins)
@@ -173,7 +173,9 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 
 // openLedger opens the ledger and, where Redis is configured, the notices of its changes.
 func (g *Gateway) openLedger(ctx context.Context, o Options) (err error) {
-	options := ledger.Options{URI: g.config.Ledger.URI, Logger: o.Logger.Named("ledger"), Registry: g.metrics, LookEvery: o.lookEvery}
+	c := &g.config.Ledger
+	options := ledger.Options{URI: c.URI, Logger: o.Logger.Named("ledger"), Registry: g.metrics, LookEvery: o.lookEvery, Retention: map[string]time.Duration{
+		"gateway_operation_log": c.OperationLogKept, "api_key_auth_log": c.AuthLogKept, "admin_audit_log": c.AuditLogKept}}
 	if url := string(g.config.Redis.URL); url != "" {
 		g.notices, err = notice.Open(url, o.Logger.Named("redis"), func(string) {
 			if l := g.heard.Load(); l != nil {

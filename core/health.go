@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/athena-gateway/athena/core/health"
+	"github.com/athena-gateway/athena/core/ledger"
 	"github.com/athena-gateway/athena/core/pluginhost"
 	"github.com/athena-gateway/athena/core/registry"
 	"github.com/athena-gateway/athena/sdk"
@@ -205,11 +206,15 @@ func (g *Gateway) ledgerState() health.Ledger {
 	return health.Ledger{Backend: s.Backend, State: s.State, Error: s.Error, Queued: s.Queued, Dropped: s.Dropped}
 }
 
-// obstacles keep the gateway as a whole from serving. A ledger that was loaded once is none.
+// obstacles keep the gateway as a whole from serving. A ledger that was loaded once is none,
+// and what only lists something, as the catalogue of APIs does, is not asked for.
 func (g *Gateway) obstacles() []string {
 	var list []string
-	if !g.ledger.Loaded("") {
-		list = append(list, "ledger_unavailable")
+	for _, needed := range []ledger.Subject{ledger.Clients, ledger.Configs, ledger.Keys, ledger.Routes} {
+		if !g.ledger.Loaded(needed) {
+			list = append(list, "ledger_unavailable")
+			break
+		}
 	}
 	if g.closing.Load() {
 		list = append(list, "shutting_down")

@@ -3,6 +3,7 @@ package core
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"fmt"
 	"path/filepath"
 	"regexp"
@@ -103,4 +104,24 @@ func TestOwnMetrics(t *testing.T) {
 	if n < 17 {
 		t.Errorf("%d metrics are described", n)
 	}
+}
+
+// TestReadyWithoutCatalogue: the catalogue of APIs, which only lists something, keeps nobody
+// from serving.
+func TestReadyWithoutCatalogue(t *testing.T) {
+	ledgertest.EachURI(t, func(t *testing.T, uri string) {
+		l := ledgertest.Open(t, uri)
+		if err := l.Read(t.Context(), func(ctx context.Context, c *sql.Conn) error {
+			_, err := c.ExecContext(ctx, "ALTER TABLE api_registry RENAME TO elsewhere")
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		s := shop(t, uri)
+		for path, want := range map[string]int{"/ready": 200, "/health": 200, "/registry": 503} {
+			if status, body := s.send(t, "GET", path, ""); status != want {
+				t.Errorf("%s answers %d, want %d: %s", path, status, want, body)
+			}
+		}
+	})
 }

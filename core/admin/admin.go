@@ -66,7 +66,7 @@ func (a *API) Routes() []httpx.Route {
 		operate("POST", "/admin/plugins/:name/log-level", "set_plugin_log_level", "Choose which of a plugin's lines reach the log", a.setLogLevel),
 
 		route("GET", "/admin/clients/statistics", "list_statistics", "What all clients have been asked", a.listStatistics),
-		operate("POST", "/admin/clients/statistics/refresh", "refresh_statistics", "Count the operation log anew", a.refreshStatistics),
+		change("POST", "/admin/clients/statistics/refresh", "refresh_statistics", "Count the operation log anew", a.refreshStatistics),
 		route("GET", "/admin/clients/:client_name/statistics", "client_statistics", "What a client has been asked, by table", a.clientStatistics),
 		route("GET", "/admin/clients/:client_name/statistics/drilldown", "drilldown", "The operations of one kind on a client's table", a.drilldown),
 		route("GET", "/admin/operations", "list_operations", "The operation log", a.listOperations),

@@ -33,12 +33,12 @@ func (a *API) answerStatistics(r *httpx.Request, p adminapi.Page) (*httpx.Respon
 }
 
 // refreshStatistics counts the whole log anew, and answers as listStatistics does.
-func (a *API) refreshStatistics(r *httpx.Request, _ *difference) (*httpx.Response, error) {
+func (a *API) refreshStatistics(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
 	p, err := adminapi.ReadPage(r)
 	if err != nil {
 		return nil, err
 	}
-	audit := &ledger.Audit{Actor: r.Remote() + " with the admin key", Action: "statistics.refresh", Target: "client_statistics", TraceID: r.ID}
+	audit.Target = "client_statistics"
 	if err := a.operations.Refresh(r.Context(), audit); err != nil {
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func (a *API) drilldown(r *httpx.Request) (*httpx.Response, error) {
 	if registry.CheckName(name) != "" {
 		return nil, unknownClient(name)
 	}
-	q := &oplog.Query{Client: &name, Table: given(r, "table_name", wrong), Operation: given(r, "operation", wrong), Errors: readErrors(r, wrong), Limit: p.Limit, Offset: p.Offset}
+	q := &oplog.Query{Client: &name, Table: given(r, "table_name", wrong), Operation: given(r, "operation", wrong), Reached: true, Errors: readErrors(r, wrong), Limit: p.Limit, Offset: p.Offset}
 	for name, value := range map[string]*string{"table_name": q.Table, "operation": q.Operation} {
 		if value == nil {
 			wrong[name] = "want it, as GET /admin/clients/{client_name}/statistics lists it"

@@ -86,9 +86,7 @@ type Options struct {
 	Ledger   *ledger.Ledger // has the API keys; nil: there are none, and nothing is recorded
 	Logger   hclog.Logger   // nil: none
 	Registry prometheus.Registerer
-	// Retention is how long the log of attempts is kept; 0: for ever.
-	Retention time.Duration
-	Now       func() time.Time // nil: time.Now
+	Now      func() time.Time // nil: time.Now
 }
 
 // Keyring holds the keys in memory.
@@ -143,7 +141,7 @@ func New(o Options) *Keyring {
 		k.state.Store(&state{})
 		return k
 	}
-	k.record = newRecorder(o.Ledger, o.Retention, o.Now)
+	k.record = newRecorder(o.Ledger, o.Now)
 	o.Ledger.Follow(ledger.Keys, k.load)
 	var ctx context.Context
 	ctx, k.stop = context.WithCancel(context.Background())

@@ -54,16 +54,15 @@ type entry struct {
 	attempts int64
 }
 
-func newRecorder(l *ledger.Ledger, retention time.Duration, now func() time.Time) *recorder {
+func newRecorder(l *ledger.Ledger, now func() time.Time) *recorder {
 	r := &recorder{now: now, entries: map[same]*entry{}}
 	rand.Read(r.secret[:]) // never fails
 	r.log = ledger.NewLog(l, ledger.LogOptions[entry]{
 		Table: "api_key_auth_log",
 		Columns: []string{"created_at", "request_id", "api_key_id", "public_id", "client_name", "method", "path", "remote_addr",
 			"presented_hash", "required_right", "granted_rights", "succeeded", "failure_reason", "attempts"},
-		Values:    (*entry).values,
-		Also:      lastUsed,
-		Retention: retention,
+		Values: (*entry).values,
+		Also:   lastUsed,
 	})
 	return r
 }

@@ -93,7 +93,7 @@ type Ledger struct {
 	AllowPlaintextSecrets        bool   // they may be kept as they are while there is no SecretKey
 	OperationLog                 bool   // every operation is recorded
 	// How long rows of the logs are kept; 0: for ever.
-	OperationLogKept, AuthLogKept time.Duration
+	OperationLogKept, AuthLogKept, AuditLogKept time.Duration
 }
 
 // Redis carries notices between the gateways of one ledger.

@@ -49,6 +49,7 @@ var settings = []setting{
 	boolean("ledger.operation_log", true, func(c *Config) *bool { return &c.Ledger.OperationLog }),
 	number("ledger.operation_log_days", 30, 0, 36500, func(c *Config, n int) { c.Ledger.OperationLogKept = days(n) }),
 	number("ledger.auth_log_days", 90, 0, 36500, func(c *Config, n int) { c.Ledger.AuthLogKept = days(n) }),
+	number("ledger.audit_log_days", 0, 0, 36500, func(c *Config, n int) { c.Ledger.AuditLogKept = days(n) }),
 	{"provision.allowed_hosts", []any{"localhost", "127.0.0.0/8", "::1"}, setAllowedHosts},
 	boolean("ledger.allow_plaintext_secrets", false, func(c *Config) *bool { return &c.Ledger.AllowPlaintextSecrets }),
 	text("gateway.default_client", "", func(c *Config) *string { return &c.Gateway.DefaultClient }),

@@ -17,10 +17,10 @@ const lookEvery = time.Second
 type follower struct {
 	subject Subject
 	load    func(context.Context, *sql.Conn) error
-	loaded  atomic.Bool
+	seen    atomic.Int64 // the version that has been loaded, -1 before the first
+	catches atomic.Bool  // a load after a look is under way
 
 	mu      sync.Mutex // one load at a time
-	seen    int64      // the version that has been loaded, -1 before the first
 	problem string     // of the last load, "" if it went well: it is logged once
 }
 
@@ -29,7 +29,8 @@ type follower struct {
 // and it may not write with its connection. Loads of one follower never overlap, one that fails is repeated, and
 // what was loaded stays in use meanwhile.
 func (l *Ledger) Follow(s Subject, load func(context.Context, *sql.Conn) error) {
-	f := &follower{subject: s, load: load, seen: -1}
+	f := &follower{subject: s, load: load}
+	f.seen.Store(-1)
 	l.mu.Lock()
 	l.followers = append(l.followers, f)
 	l.mu.Unlock()
@@ -41,7 +42,7 @@ func (l *Ledger) Follow(s Subject, load func(context.Context, *sql.Conn) error) 
 // Loaded reports whether every follower of the subject has loaded it at least once.
 func (l *Ledger) Loaded(s Subject) bool {
 	for _, f := range l.following(s) {
-		if !f.loaded.Load() {
+		if f.seen.Load() < 0 {
 			return false
 		}
 	}
@@ -83,18 +84,16 @@ func (l *Ledger) refresh(ctx context.Context, f *follower) error {
 	defer f.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
-	err := l.use(ctx, func(ctx context.Context, c *sql.Conn) error {
+	err := l.use(ctx, l.looks, func(ctx context.Context, c *sql.Conn) error {
 		return l.transact(ctx, c, l.reading(), func() error {
-			var version int64
-			err := c.QueryRowContext(ctx, "SELECT coalesce(max(version), 0) FROM control_versions WHERE subject = $1", string(f.subject)).Scan(&version)
-			if err != nil || version == f.seen {
+			version, err := Version(ctx, c, f.subject)
+			if err != nil || version == f.seen.Load() {
 				return err
 			}
 			if err := f.load(ctx, c); err != nil {
 				return err
 			}
-			f.seen = version
-			f.loaded.Store(true)
+			f.seen.Store(version)
 			return nil
 		})
 	})
@@ -141,12 +140,13 @@ func (l *Ledger) watch(ctx context.Context) {
 	}
 }
 
-// look asks for all versions in one query and loads what is behind.
+// look asks for all versions in one query and has loaded what is behind, beside further looks:
+// a load may be slow, and the state of the ledger is to be known all the same.
 func (l *Ledger) look(ctx context.Context) {
 	versions := map[Subject]int64{}
 	bounded, cancel := context.WithTimeout(ctx, 2*lookEvery)
 	defer cancel()
-	err := l.use(bounded, func(ctx context.Context, c *sql.Conn) error {
+	err := l.use(bounded, l.looks, func(ctx context.Context, c *sql.Conn) error {
 		rows, err := c.QueryContext(ctx, "SELECT subject, version FROM control_versions")
 		if err != nil {
 			return err
@@ -170,14 +170,11 @@ func (l *Ledger) look(ctx context.Context) {
 	}
 	l.up()
 	for _, f := range l.following("") {
-		if ctx.Err() == nil && (!f.loaded.Load() || f.behind(versions[f.subject])) {
-			_ = l.refresh(ctx, f) // the next look repeats what fails
+		if f.seen.Load() != versions[f.subject] && f.catches.CompareAndSwap(false, true) {
+			l.tasks.Go(func() {
+				defer f.catches.Store(false)
+				_ = l.refresh(ctx, f) // the next look repeats what fails
+			})
 		}
 	}
-}
-
-func (f *follower) behind(version int64) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.seen != version
 }

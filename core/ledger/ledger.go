@@ -36,15 +36,21 @@ type Options struct {
 	Publish func(Subject)
 	// LookEvery is how often the ledger is asked for changes of other gateways; 0: every second.
 	LookEvery time.Duration
+	// Retention is how long rows of tables that have a created_at are kept; a table that is
+	// absent, or 0, keeps them for ever.
+	Retention map[string]time.Duration
 }
 
 // Ledger is the gateway's own database.
 type Ledger struct {
-	db       *sql.DB
-	postgres bool
-	log      hclog.Logger
-	publish  func(Subject)
-	metrics  *metrics
+	db        *sql.DB       // of reads and changes
+	looks     *sql.DB       // of looks and loads, which wait for neither
+	reads     chan struct{} // full while there are as many reads as may be: changes and logs need connections too
+	postgres  bool
+	log       hclog.Logger
+	publish   func(Subject)
+	retention map[string]time.Duration
+	metrics   *metrics
 
 	ready    chan struct{} // closed when the tables are there
 	state    atomic.Pointer[state]
@@ -85,7 +91,7 @@ const deadline = 10 * time.Second
 // the background.
 func Open(ctx context.Context, o Options) (*Ledger, error) {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	l := &Ledger{log: o.Logger, publish: o.Publish, ready: make(chan struct{}), stop: stop, wake: make(chan struct{}, 1), every: cmp.Or(o.LookEvery, lookEvery)}
+	l := &Ledger{log: o.Logger, publish: o.Publish, retention: o.Retention, ready: make(chan struct{}), stop: stop, wake: make(chan struct{}, 1), every: cmp.Or(o.LookEvery, lookEvery)}
 	l.state.Store(&state{problem: "it has not been reached yet"})
 	l.metrics = newMetrics(l, o.Registry)
 	if err := l.open(background, o.URI); err != nil {
@@ -164,11 +170,27 @@ func (l *Ledger) isReady() bool {
 	}
 }
 
-// Read runs f on a connection of its own. Errors are *sdk.Error: Unavailable with the reason
-// ledger_unavailable when the ledger is down or too slow, Conflict with already_exists for a
-// value that has to be unique, and those of f as they are.
+// Read runs f on a connection of its own, of which there are few: it does not read within
+// another read. Errors are *sdk.Error: Unavailable with the reason ledger_unavailable when
+// the ledger is down or too slow, Conflict with already_exists for a value that has to be
+// unique, and those of f as they are.
 func (l *Ledger) Read(ctx context.Context, f func(context.Context, *sql.Conn) error) error {
-	return l.use(ctx, f)
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	select {
+	case l.reads <- struct{}{}:
+		defer func() { <-l.reads }()
+	case <-ctx.Done():
+		return Classify(ctx.Err())
+	}
+	return l.use(ctx, l.db, f)
+}
+
+// View is a Read whose queries all see the same state of the ledger, and which may not write.
+func (l *Ledger) View(ctx context.Context, f func(context.Context, *sql.Conn) error) error {
+	return l.Read(ctx, func(ctx context.Context, c *sql.Conn) error {
+		return l.transact(ctx, c, l.reading(), func() error { return f(ctx, c) })
+	})
 }
 
 // Subject is a part of the control plane that gateways keep in memory.
@@ -226,6 +248,13 @@ func (l *Ledger) Change(ctx context.Context, s Subject, a *Audit, f func(context
 	return nil
 }
 
+// Version is the version of a subject as c sees it, 0 before its first change. Within a Change
+// of the subject it is the one that the change makes.
+func Version(ctx context.Context, c *sql.Conn, s Subject) (version int64, err error) {
+	err = c.QueryRowContext(ctx, "SELECT coalesce(max(version), 0) FROM control_versions WHERE subject = $1", string(s)).Scan(&version)
+	return version, err
+}
+
 // document is JSON as an argument of a query.
 func document(b []byte) any {
 	if len(b) == 0 {
@@ -234,18 +263,21 @@ func document(b []byte) any {
 	return string(b)
 }
 
-// use runs f on a connection and classifies its error. Only an error of the connection says
-// that the ledger is down: a single statement may be slow, or meet another.
-func (l *Ledger) use(ctx context.Context, f func(context.Context, *sql.Conn) error) error {
+// bounded is ctx with a deadline.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, deadline)
+}
+
+// use runs f on a connection of db and classifies its error. Only an error of the connection
+// says that the ledger is down: a single statement may be slow, or meet another.
+func (l *Ledger) use(ctx context.Context, db *sql.DB, f func(context.Context, *sql.Conn) error) error {
 	if !l.isReady() {
 		return unavailable(l.state.Load().problem)
 	}
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, deadline)
-		defer cancel()
-	}
-	err := l.on(ctx, f)
+	err := on(ctx, db, f)
 	e := Classify(err)
 	switch {
 	case e == nil:
@@ -259,8 +291,8 @@ func (l *Ledger) use(ctx context.Context, f func(context.Context, *sql.Conn) err
 }
 
 // on runs f on a connection.
-func (l *Ledger) on(ctx context.Context, f func(context.Context, *sql.Conn) error) error {
-	conn, err := l.db.Conn(ctx)
+func on(ctx context.Context, db *sql.DB, f func(context.Context, *sql.Conn) error) error {
+	conn, err := db.Conn(ctx)
 	if err != nil {
 		return err
 	}
@@ -272,11 +304,8 @@ func (l *Ledger) on(ctx context.Context, f func(context.Context, *sql.Conn) erro
 // follow each other in the order in which they ask: a log that catches up would else leave a
 // change no gap.
 func (l *Ledger) transaction(ctx context.Context, f func(context.Context, *sql.Conn) error) error {
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, deadline)
-		defer cancel()
-	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	if l.writer != nil {
 		select {
 		case l.writer <- struct{}{}:
@@ -285,7 +314,7 @@ func (l *Ledger) transaction(ctx context.Context, f func(context.Context, *sql.C
 			return Classify(ctx.Err())
 		}
 	}
-	return l.use(ctx, func(ctx context.Context, c *sql.Conn) error {
+	return l.use(ctx, l.db, func(ctx context.Context, c *sql.Conn) error {
 		return l.transact(ctx, c, l.writing(), func() error { return f(ctx, c) })
 	})
 }

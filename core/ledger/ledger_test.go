@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"flag"
 	"fmt"
 	"net/url"
 	"strings"
@@ -20,7 +21,10 @@ import (
 	"github.com/athena-gateway/athena/sdk"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "8") // they wait more than they compute
+	goleak.VerifyTestMain(m)
+}
 
 // exec changes the ledger outside of any subject.
 func exec(t testing.TB, l *ledger.Ledger, query string, args ...any) {
@@ -54,6 +58,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 
 // TestOpenTogether opens one ledger from many gateways at once.
 func TestOpenTogether(t *testing.T) {
+	t.Parallel()
 	ledgertest.EachURI(t, func(t *testing.T, uri string) {
 		var all sync.WaitGroup
 		for range 6 {
@@ -70,6 +75,7 @@ func TestOpenTogether(t *testing.T) {
 
 // TestValues holds both databases to the same values.
 func TestValues(t *testing.T) {
+	t.Parallel()
 	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
 		at := time.Date(2026, 2, 3, 4, 5, 6, 789012000, time.UTC)
 		exec(t, l, `INSERT INTO athena_clients (id, client_name, description, is_frozen, metadata, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $6)`,
@@ -100,6 +106,7 @@ func TestValues(t *testing.T) {
 
 // TestErrors holds the classes of errors.
 func TestErrors(t *testing.T) {
+	t.Parallel()
 	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
 		add := func() error {
 			return l.Change(t.Context(), "", &ledger.Audit{Action: "test"}, func(ctx context.Context, c *sql.Conn) error {
@@ -137,6 +144,7 @@ func TestErrors(t *testing.T) {
 
 // TestChangeReachesEverybody changes a subject through one gateway and waits for another.
 func TestChangeReachesEverybody(t *testing.T) {
+	t.Parallel()
 	ledgertest.EachURI(t, func(t *testing.T, uri string) {
 		a, b := ledgertest.Open(t, uri), ledgertest.Open(t, uri)
 		var here, there atomic.Int64
@@ -163,6 +171,9 @@ func TestChangeReachesEverybody(t *testing.T) {
 			if here.Load() != i+1 {
 				t.Fatalf("%d in memory after change %d", here.Load(), i)
 			}
+			if i > 0 { // one change is left to be found
+				b.Wake()
+			}
 			eventually(t, "the other gateway follows", func() bool { return there.Load() == i+1 })
 		}
 	})
@@ -171,6 +182,7 @@ func TestChangeReachesEverybody(t *testing.T) {
 // TestChangeThatCannotBeLoaded is stored, and its caller is told that it is not in use here
 // yet; the load is tried again.
 func TestChangeThatCannotBeLoaded(t *testing.T) {
+	t.Parallel()
 	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
 		var broken atomic.Bool
 		var here atomic.Int64
@@ -201,6 +213,7 @@ func TestChangeThatCannotBeLoaded(t *testing.T) {
 
 // TestLoadSeesOneState: what changes during a load is not half in it.
 func TestLoadSeesOneState(t *testing.T) {
+	t.Parallel()
 	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
 		var once sync.Once
 		l.Follow(ledger.Keys, func(ctx context.Context, c *sql.Conn) (err error) {
@@ -221,6 +234,7 @@ func TestLoadSeesOneState(t *testing.T) {
 
 // TestFailedChange leaves nothing behind.
 func TestFailedChange(t *testing.T) {
+	t.Parallel()
 	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
 		own := errors.New("no")
 		err := l.Change(t.Context(), ledger.Keys, &ledger.Audit{}, func(ctx context.Context, c *sql.Conn) error {
@@ -253,6 +267,7 @@ func newLog(l *ledger.Ledger, o ledger.LogOptions[line]) *ledger.Log[line] {
 
 // TestLog writes many rows from many goroutines, with statistics beside them.
 func TestLog(t *testing.T) {
+	t.Parallel()
 	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
 		log := newLog(l, ledger.LogOptions[line]{Also: func(ctx context.Context, c *sql.Conn, batch []line) error {
 			_, err := c.ExecContext(ctx, `INSERT INTO client_statistics (client_name, total_requests, updated_at) VALUES ('a', $1, $2)
@@ -288,6 +303,7 @@ func TestLog(t *testing.T) {
 
 // TestLogDropsOneBadRow loses the row that the ledger refuses, and no other.
 func TestLogDropsOneBadRow(t *testing.T) {
+	t.Parallel()
 	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
 		log := ledger.NewLog(l, ledger.LogOptions[line]{Table: "api_key_auth_log", Columns: []string{"created_at", "succeeded"},
 			Values: func(v *line, row *ledger.Row) {
@@ -312,6 +328,7 @@ func TestLogDropsOneBadRow(t *testing.T) {
 
 // TestFlushUnderLoad: Flush waits for what was there, not for what comes meanwhile.
 func TestFlushUnderLoad(t *testing.T) {
+	t.Parallel()
 	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
 		log := newLog(l, ledger.LogOptions[line]{})
 		stop := make(chan struct{})
@@ -347,30 +364,230 @@ func TestFlushUnderLoad(t *testing.T) {
 	})
 }
 
-// TestPrune deletes what is older than the log keeps, however much it is.
+// old adds rows to the operation log of which 500 in 2500 are not older than an hour.
+func old(t *testing.T, l *ledger.Ledger) {
+	t.Helper()
+	log := newLog(l, ledger.LogOptions[line]{})
+	for i := range 2500 {
+		at := time.Now().UTC()
+		if i%5 != 0 {
+			at = at.Add(-2 * time.Hour)
+		}
+		log.Append(&line{at, fmt.Sprint(i)})
+	}
+	if err := l.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const logged = "SELECT count(*) FROM gateway_operation_log"
+
+var anHour = map[string]time.Duration{"gateway_operation_log": time.Hour, "admin_audit_log": 0}
+
+// TestPrune deletes what is older than it is to be kept, however much it is.
 func TestPrune(t *testing.T) {
-	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
-		log := newLog(l, ledger.LogOptions[line]{Retention: time.Hour})
-		for i := range 2500 {
-			at := time.Now().UTC()
-			if i%5 != 0 {
-				at = at.Add(-2 * time.Hour)
-			}
-			log.Append(&line{at, fmt.Sprint(i)})
-		}
-		if err := l.Flush(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+	t.Parallel()
+	ledgertest.EachURI(t, func(t *testing.T, uri string) {
+		l := ledgertest.OpenWith(t, ledger.Options{URI: uri, Retention: anHour})
+		old(t, l)
+		exec(t, l, "INSERT INTO admin_audit_log (created_at) VALUES ($1)", time.Unix(0, 0).UTC())
 		l.PruneNow(t.Context())
-		if n := number(t, l, "SELECT count(*) FROM gateway_operation_log"); n != 500 {
+		if n := number(t, l, logged); n != 500 {
 			t.Errorf("%d rows stay, want 500", n)
 		}
+		if n := number(t, l, "SELECT count(*) FROM admin_audit_log"); n != 1 {
+			t.Error("what is to be kept for ever was deleted")
+		}
+	})
+}
+
+// TestPruneAtStart: a gateway that is started often prunes too.
+func TestPruneAtStart(t *testing.T) {
+	t.Parallel()
+	ledgertest.EachURI(t, func(t *testing.T, uri string) {
+		old(t, ledgertest.Open(t, uri))
+		l := ledgertest.OpenWith(t, ledger.Options{URI: uri, Retention: anHour})
+		eventually(t, "the old rows are gone", func() bool { return number(t, l, logged) == 500 })
+	})
+}
+
+// TestPruneTogether: gateways that prune at once delete the same rows once, also while somebody
+// holds some of them.
+func TestPruneTogether(t *testing.T) {
+	t.Parallel()
+	ledgertest.EachURI(t, func(t *testing.T, uri string) {
+		keeper := ledgertest.Open(t, uri)
+		old(t, keeper)
+		prune := func() {
+			var all sync.WaitGroup
+			for range 3 {
+				l := ledgertest.OpenWith(t, ledger.Options{URI: uri, Retention: anHour})
+				all.Go(func() { l.PruneNow(t.Context()) })
+			}
+			all.Wait()
+		}
+		if keeper.Postgres() {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			defer cancel()
+			if err := keeper.Change(ctx, "", &ledger.Audit{}, func(ctx context.Context, c *sql.Conn) error {
+				if _, err := c.ExecContext(ctx, "SELECT FROM gateway_operation_log WHERE message = '7' FOR UPDATE"); err != nil {
+					return err
+				}
+				prune()
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if n := number(t, keeper, logged+" WHERE message = '7'"); n != 1 {
+				t.Errorf("%d rows that somebody had locked", n)
+			}
+		}
+		prune()
+		eventually(t, "the rest is gone", func() bool { return number(t, keeper, logged) == 500 })
+	})
+}
+
+// TestPruneReadsLittle: what is to be deleted is found by an index.
+func TestPruneReadsLittle(t *testing.T) {
+	t.Parallel()
+	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
+		for _, table := range []string{"gateway_operation_log", "api_key_auth_log", "admission_events", "admin_audit_log", "ledger_batches"} {
+			query, plan := "EXPLAIN QUERY PLAN ", ""
+			if l.Postgres() {
+				query = "EXPLAIN "
+			}
+			query += "SELECT id FROM " + table + " WHERE created_at < '2020-01-01' ORDER BY created_at LIMIT 1000"
+			if err := l.Read(t.Context(), func(ctx context.Context, c *sql.Conn) error {
+				if l.Postgres() { // an empty table is read whole else, and sorted
+					if _, err := c.ExecContext(ctx, "SET enable_seqscan = off; SET enable_sort = off"); err != nil {
+						return err
+					}
+					defer c.ExecContext(ctx, "RESET ALL")
+				}
+				return explain(ctx, c, query, &plan)
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(plan, "_by_time") || strings.Contains(strings.ToUpper(plan), "SORT") || strings.Contains(plan, "B-TREE") {
+				t.Errorf("%s: %s", table, plan)
+			}
+		}
+	})
+}
+
+// explain appends the last columns of a plan's rows.
+func explain(ctx context.Context, c *sql.Conn, query string, plan *string) error {
+	rows, err := c.QueryContext(ctx, query)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return err
+	}
+	for rows.Next() {
+		values := make([]any, len(columns))
+		for i := range values {
+			values[i] = new(any)
+		}
+		if err := rows.Scan(values...); err != nil {
+			return err
+		}
+		*plan += fmt.Sprintln(*values[len(values)-1].(*any))
+	}
+	return rows.Err()
+}
+
+// TestSlowReads: reads that take long keep neither changes, logs nor loads from their
+// connections, and another read waits as long as it may.
+func TestSlowReads(t *testing.T) {
+	t.Parallel()
+	ledgertest.EachURI(t, func(t *testing.T, uri string) {
+		a, b := ledgertest.Open(t, uri), ledgertest.Open(t, uri)
+		var loads atomic.Int64
+		a.Follow(ledger.Keys, func(context.Context, *sql.Conn) error { loads.Add(1); return nil })
+		log := newLog(a, ledger.LogOptions[line]{})
+		release := make(chan struct{})
+		var reads sync.WaitGroup
+		var reading atomic.Int64
+		for range 40 { // more than there are connections
+			reads.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				if err := a.Read(ctx, func(context.Context, *sql.Conn) error {
+					reading.Add(1)
+					<-release
+					return nil
+				}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		defer reads.Wait()
+		defer close(release)
+		eventually(t, "reads have all that they may", func() bool { return reading.Load() >= 4 })
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if e := sdk.AsError(a.Read(ctx, func(context.Context, *sql.Conn) error { return nil })); e == nil || e.Reason != "ledger_unavailable" {
+			t.Errorf("a read beside them: %v", e)
+		}
+		for range 3 {
+			log.Append(&line{time.Now().UTC(), "beside"})
+			if err := a.Change(t.Context(), ledger.Clients, &ledger.Audit{}, func(context.Context, *sql.Conn) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := a.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		before := loads.Load()
+		if err := b.Change(t.Context(), ledger.Keys, &ledger.Audit{}, func(context.Context, *sql.Conn) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the change is loaded", func() bool { return loads.Load() > before })
+		if s := a.Status(); s.State != "ready" {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// TestSlowLoad: a load that hangs delays no other, and the state of the ledger is known.
+func TestSlowLoad(t *testing.T) {
+	t.Parallel()
+	ledgertest.EachURI(t, func(t *testing.T, uri string) {
+		a, b := ledgertest.Open(t, uri), ledgertest.Open(t, uri)
+		hang, hanging := make(chan struct{}), make(chan struct{})
+		var slow, quick atomic.Int64
+		a.Follow(ledger.Keys, func(context.Context, *sql.Conn) error {
+			if slow.Add(1) == 2 {
+				close(hanging)
+				<-hang
+			}
+			return nil
+		})
+		a.Follow(ledger.Routes, func(context.Context, *sql.Conn) error { quick.Add(1); return nil })
+		change := func(s ledger.Subject) {
+			t.Helper()
+			if err := b.Change(t.Context(), s, &ledger.Audit{}, func(context.Context, *sql.Conn) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+			a.Wake()
+		}
+		change(ledger.Keys)
+		<-hanging
+		change(ledger.Routes)
+		eventually(t, "the other subject is loaded", func() bool { return quick.Load() == 2 })
+		close(hang)
+		change(ledger.Keys)
+		eventually(t, "the slow one is loaded again", func() bool { return slow.Load() >= 3 })
 	})
 }
 
 // TestCommitWithoutAnswer cuts the connection at the answer to a batch's COMMIT: the batch is
 // tried again and found to be there.
 func TestCommitWithoutAnswer(t *testing.T) {
+	t.Parallel()
 	proxy := testenv.StartProxy(t, testenv.Database(t))
 	l := ledgertest.Open(t, proxy.URI())
 	log := newLog(l, ledger.LogOptions[line]{Also: func(ctx context.Context, c *sql.Conn, batch []line) error {
@@ -394,6 +611,7 @@ func TestCommitWithoutAnswer(t *testing.T) {
 // TestDeadLedger: a ledger that hangs, then is gone, costs callers nothing; what fits into
 // the queue is written afterwards, the rest is counted.
 func TestDeadLedger(t *testing.T) {
+	t.Parallel()
 	proxy := testenv.StartProxy(t, testenv.Database(t))
 	l := ledgertest.Open(t, proxy.URI())
 	loads := atomic.Int64{}
@@ -425,6 +643,7 @@ func TestDeadLedger(t *testing.T) {
 
 // TestLateLedger starts before its PostgreSQL can be reached.
 func TestLateLedger(t *testing.T) {
+	t.Parallel()
 	proxy := testenv.StartProxy(t, testenv.Database(t))
 	proxy.Refuse()
 	l := ledgertest.Open(t, proxy.URI())
@@ -440,6 +659,7 @@ func TestLateLedger(t *testing.T) {
 
 // TestOlderInstallation gives the tables of an older installation what they lack.
 func TestOlderInstallation(t *testing.T) {
+	t.Parallel()
 	uri := testenv.Database(t, `CREATE TABLE gateway_operation_log (id bigserial PRIMARY KEY, created_at timestamptz NOT NULL DEFAULT now(), operation text, details jsonb);
 		INSERT INTO gateway_operation_log (operation, details) VALUES ('fetch', '{"message":"Fetched 1 rows"}')`)
 	l := ledgertest.Open(t, uri)
@@ -450,6 +670,7 @@ func TestOlderInstallation(t *testing.T) {
 
 // TestRefusedLogin: a ledger that lets nobody in any more is down, and costs no row.
 func TestRefusedLogin(t *testing.T) {
+	t.Parallel()
 	admin := testenv.Database(t)
 	uri, err := url.Parse(admin)
 	if err != nil {
@@ -484,6 +705,7 @@ func TestRefusedLogin(t *testing.T) {
 
 // TestPanickingChange leaves no transaction behind.
 func TestPanickingChange(t *testing.T) {
+	t.Parallel()
 	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
 		change := func(f func()) error {
 			return l.Change(t.Context(), ledger.Keys, &ledger.Audit{Action: "test"}, func(context.Context, *sql.Conn) error { f(); return nil })
@@ -509,6 +731,7 @@ func TestPanickingChange(t *testing.T) {
 
 // TestChangesBesideABacklog makes changes while a log catches up: they have their turn.
 func TestChangesBesideABacklog(t *testing.T) {
+	t.Parallel()
 	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
 		log := newLog(l, ledger.LogOptions[line]{})
 		for i := range 30000 {

@@ -27,9 +27,8 @@ type LogOptions[T any] struct {
 	Values  func(v *T, row *Row) // appends one value per column
 	// Also does more in the transaction of a batch, such as statistics, before the rows are
 	// inserted; nil: nothing. It may run again for a batch whose transaction failed.
-	Also      func(ctx context.Context, c *sql.Conn, batch []T) error
-	Capacity  int           // entries that wait at most; 0: 65,536
-	Retention time.Duration // rows older than this are deleted in the background; 0: none
+	Also     func(ctx context.Context, c *sql.Conn, batch []T) error
+	Capacity int // entries that wait at most; 0: 65,536
 }
 
 // Log is a table that is only appended to, off the way of requests. Each entry is written
@@ -56,11 +55,9 @@ type Log[T any] struct {
 
 // flusher is a Log of any type.
 type flusher interface {
-	table() string
 	flush(context.Context) error
 	end()
 	counts() (queued, dropped int64)
-	retention() time.Duration
 }
 
 // NewLog makes a log and starts writing it.
@@ -350,9 +347,6 @@ func (g *Log[T]) end() {
 		g.drop(n, context.Canceled)
 	}
 }
-
-func (g *Log[T]) table() string            { return g.options.Table }
-func (g *Log[T]) retention() time.Duration { return g.options.Retention }
 
 func (g *Log[T]) counts() (queued, dropped int64) {
 	g.mu.Lock()

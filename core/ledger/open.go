@@ -21,13 +21,17 @@ func (l *Ledger) open(ctx context.Context, uri string) error {
 	if l.postgres = !lite; lite {
 		return l.openSQLite(path)
 	}
-	db, closed, err := openPostgres(ctx, uri)
-	if err != nil {
-		return err
-	}
-	l.db, l.closed = db, closed
-	return nil
+	return l.openPostgres(ctx, uri)
 }
+
+// What a gateway has of connections to its ledger. Reads may take all but those that are for
+// changes and logs, which on SQLite take turns at one.
+const (
+	liteConns  = 5
+	liteWrites = 1
+	leastConns = 8 // of PostgreSQL, however few its URI allows
+	writes     = 4
+)
 
 // openSQLite opens a file. Commits reach the disk, readers do not wait for writers.
 func (l *Ledger) openSQLite(path string) error {
@@ -41,35 +45,51 @@ func (l *Ledger) openSQLite(path string) error {
 	_ = file.Close()
 	query := url.Values{"_time_format": {"sqlite"}, "_timezone": {"UTC"}, "_txlock": {"immediate"},
 		"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(5000)", "foreign_keys(1)"}}
-	l.db, err = sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}).String())
-	if err != nil {
+	name := (&url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}).String()
+	if l.db, err = sql.Open("sqlite", name); err != nil {
 		return err
 	}
-	l.db.SetMaxOpenConns(4)
-	l.lockFile, l.writer = path+".lock", make(chan struct{}, 1)
-	l.closed = func() { _ = l.db.Close() }
+	if l.looks, err = sql.Open("sqlite", name); err != nil {
+		return err
+	}
+	l.db.SetMaxOpenConns(liteConns)
+	l.reads = make(chan struct{}, liteConns-liteWrites)
+	l.lockFile, l.writer = path+".lock", make(chan struct{}, liteWrites)
+	l.closed = func() { _, _ = l.looks.Close(), l.db.Close() }
 	return nil
 }
 
-// openPostgres makes a pool for uri. The error does not hold the URI, which holds a password.
-func openPostgres(ctx context.Context, uri string) (*sql.DB, func(), error) {
+// openPostgres makes pools for uri. The error does not hold the URI, which holds a password.
+func (l *Ledger) openPostgres(ctx context.Context, uri string) error {
 	config, err := pgxpool.ParseConfig(uri)
 	if err != nil {
-		return nil, nil, errors.New("ledger.uri is no PostgreSQL URI: want postgres://USER:PASSWORD@HOST/DATABASE")
+		return errors.New("ledger.uri is no PostgreSQL URI: want postgres://USER:PASSWORD@HOST/DATABASE")
 	}
-	config.MaxConns = max(config.MaxConns, 6)
+	config.MaxConns = max(config.MaxConns, leastConns)
 	config.ConnConfig.ConnectTimeout = 5 * time.Second
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = "athena"
 	}
 	config.ConnConfig.RuntimeParams["timezone"] = "UTC"
+	// Looks need one connection and loads seldom a few more, but one that was given up in an
+	// outage keeps its place for many seconds.
+	looking := config.Copy()
+	looking.MinConns, looking.MinIdleConns, looking.MaxConns = 0, 0, 32
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	db := stdlib.OpenDBFromPool(pool)
-	return db, func() {
-		_ = db.Close()
+	looks, err := pgxpool.NewWithConfig(ctx, looking)
+	if err != nil {
 		pool.Close()
-	}, nil
+		return err
+	}
+	l.db, l.looks = stdlib.OpenDBFromPool(pool), stdlib.OpenDBFromPool(looks)
+	l.reads = make(chan struct{}, config.MaxConns-writes)
+	l.closed = func() {
+		_, _ = l.looks.Close(), l.db.Close()
+		looks.Close()
+		pool.Close()
+	}
+	return nil
 }

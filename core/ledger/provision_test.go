@@ -59,6 +59,7 @@ func rows(t *testing.T, uri, query string) []string {
 
 // TestProvision: whoever comes first makes the tables, all of them; the others find them.
 func TestProvision(t *testing.T) {
+	t.Parallel()
 	uri := testenv.Database(t)
 	present, missing, err := target(t, uri).Inspect(t.Context())
 	if err != nil || len(present) > 0 || !slices.Equal(missing, Tables()) {
@@ -104,6 +105,7 @@ func TestProvision(t *testing.T) {
 
 // TestProvisionOlder: an older installation keeps what it has and gets what it lacks.
 func TestProvisionOlder(t *testing.T) {
+	t.Parallel()
 	uri := testenv.Database(t, `CREATE TABLE api_registry (id uuid PRIMARY KEY, name text);
 		INSERT INTO api_registry VALUES ('0198c0de-0000-7000-8000-000000000001', 'kept')`)
 	present, missing, err := target(t, uri).Inspect(t.Context())
@@ -158,6 +160,7 @@ func refusal(code, message string) string {
 
 // TestTargetErrors: each way to fail has its code and status, and no password is told.
 func TestTargetErrors(t *testing.T) {
+	t.Parallel()
 	const canary = "canary-41c9e7"
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -205,6 +208,7 @@ func TestTargetErrors(t *testing.T) {
 		{"wrong option", as(url.UserPassword("postgres", canary), "", "-c nothing.like.this-one"), sdk.Invalid, "provision_failed", "42601"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			_, err := target(t, test.uri).Provision(t.Context())
 			e := sdk.AsError(err)
 			if e == nil || e.Kind != test.kind || e.Reason != test.reason || e.Code != test.code || e.Message == "" {
@@ -216,6 +220,7 @@ func TestTargetErrors(t *testing.T) {
 		})
 	}
 	t.Run("given up", func(t *testing.T) {
+		t.Parallel()
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		if e := sdk.AsError(second(target(t, at(speaks(t, ""), "")).Provision(ctx))); e.Reason != "unreachable" {
@@ -292,6 +297,7 @@ func TestCallersTarget(t *testing.T) {
 
 // TestPin: what was looked up once is what is connected to.
 func TestPin(t *testing.T) {
+	t.Parallel()
 	address, err := net.ResolveTCPAddr("tcp", speaks(t, refusal("57P03", "the pinned one")))
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,8 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -12,35 +14,43 @@ const (
 	keepBatches = 24 * time.Hour // far longer than any batch is tried
 )
 
-// prune deletes old rows of the logs, in small pieces with pauses between, until ctx ends.
+// prune deletes old rows, in small pieces with pauses between, as soon as the tables are there
+// and again and again until ctx ends.
 func (l *Ledger) prune(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-l.ready:
+	}
 	ticker := time.NewTicker(pruneEvery)
 	defer ticker.Stop()
 	for {
+		l.PruneNow(ctx)
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			l.PruneNow(ctx)
 		}
 	}
 }
 
-// PruneNow deletes what is older than the logs keep.
+// PruneNow deletes what is older than is to be kept.
 func (l *Ledger) PruneNow(ctx context.Context) {
 	l.pruneTable(ctx, "ledger_batches", keepBatches)
-	for _, g := range l.allLogs() {
-		if keep := g.retention(); keep > 0 {
-			l.pruneTable(ctx, g.table(), keep)
+	for _, table := range slices.Sorted(maps.Keys(l.retention)) {
+		if keep := l.retention[table]; keep > 0 {
+			l.pruneTable(ctx, table, keep)
 		}
 	}
 }
 
+// pruneTable deletes the oldest rows first, which an index by created_at finds: others who
+// want to write wait meanwhile. Of rows that another gateway is deleting it takes none.
 func (l *Ledger) pruneTable(ctx context.Context, table string, keep time.Duration) {
 	before := time.Now().UTC().Add(-keep)
-	old := "id IN (SELECT id FROM " + table + " WHERE created_at < $1 ORDER BY id LIMIT $2)"
+	old := "id IN (SELECT id FROM " + table + " WHERE created_at < $1 ORDER BY created_at LIMIT $2)"
 	if l.postgres { // not by id, which may have no index
-		old = "ctid = ANY (ARRAY(SELECT ctid FROM " + table + " WHERE created_at < $1 ORDER BY created_at LIMIT $2))"
+		old = "ctid = ANY (ARRAY(SELECT ctid FROM " + table + " WHERE created_at < $1 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED))"
 	}
 	for total := int64(0); ; {
 		var n int64
@@ -52,6 +62,9 @@ func (l *Ledger) pruneTable(ctx context.Context, table string, keep time.Duratio
 			n, err = result.RowsAffected()
 			return err
 		})
+		if ctx.Err() != nil {
+			return
+		}
 		if err != nil {
 			l.log.Warn("old rows could not be deleted; it is tried again later", "table", table, "error", err)
 			return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/athena-gateway/athena/sdk"
@@ -62,6 +63,13 @@ type oldRow struct {
 	details           []byte
 }
 
+// What a step of the backfill asks for, and what it does with each row. Both need the index of
+// rows without a door: the column id may be one that the ledger has added.
+const (
+	older     = "SELECT id, status_code, error, message, cache_key, details FROM gateway_operation_log WHERE door IS NULL%s ORDER BY id LIMIT $1"
+	completed = "UPDATE gateway_operation_log SET error = $1, message = $2, cache_key = $3, door = 'gateway' WHERE id = $4 AND door IS NULL"
+)
+
 // backfillSome completes some rows after the id last, all if it is nil, moves it to the last
 // of them, and returns how many they were. An index is not scanned again from its beginning,
 // where it holds what has been completed until it is cleaned up.
@@ -72,21 +80,19 @@ func (l *Log) backfillSome(ctx context.Context, last *any) (n int, err error) {
 		if *last != nil {
 			after, args = " AND id > $2", append(args, *last)
 		}
-		err := each(ctx, c, "SELECT id, status_code, error, message, cache_key, details FROM gateway_operation_log WHERE door IS NULL"+after+" ORDER BY id LIMIT $1",
-			args, func(rows *sql.Rows) error {
-				var r oldRow
-				err := rows.Scan(&r.id, &r.status, &r.failed, &r.message, &r.cacheKey, &r.details)
-				old = append(old, r)
-				return err
-			})
+		err := each(ctx, c, fmt.Sprintf(older, after), args, func(rows *sql.Rows) error {
+			var r oldRow
+			err := rows.Scan(&r.id, &r.status, &r.failed, &r.message, &r.cacheKey, &r.details)
+			old = append(old, r)
+			return err
+		})
 		if err != nil {
 			return err
 		}
 		for i := range old {
 			r := &old[i]
 			r.complete()
-			if _, err := c.ExecContext(ctx, "UPDATE gateway_operation_log SET error = $1, message = $2, cache_key = $3, door = 'gateway' WHERE id = $4 AND door IS NULL",
-				r.failed, r.message, r.cacheKey, r.id); err != nil {
+			if _, err := c.ExecContext(ctx, completed, r.failed, r.message, r.cacheKey, r.id); err != nil {
 				return err
 			}
 			*last = r.id

@@ -19,10 +19,9 @@ import (
 
 // Options are what a Log works with.
 type Options struct {
-	Ledger    *ledger.Ledger
-	Logger    hclog.Logger
-	Off       bool          // nothing is recorded; what was can be read
-	Retention time.Duration // how long rows are kept; 0: for ever
+	Ledger *ledger.Ledger
+	Logger hclog.Logger
+	Off    bool // nothing is recorded; what was can be read
 }
 
 // Log is the operation log. A nil Log records nothing.
@@ -30,6 +29,7 @@ type Log struct {
 	ledger  *ledger.Ledger
 	logger  hclog.Logger
 	entries *ledger.Log[Entry] // nil: off
+	turn    chan struct{}      // full while somebody refreshes the statistics
 	stop    context.CancelFunc
 	tasks   sync.WaitGroup
 }
@@ -37,10 +37,10 @@ type Log struct {
 // New opens the log, and begins to complete rows that an older installation has left.
 func New(o Options) *Log {
 	ctx, stop := context.WithCancel(context.Background())
-	l := &Log{ledger: o.Ledger, logger: o.Logger, stop: stop}
+	l := &Log{ledger: o.Ledger, logger: o.Logger, turn: make(chan struct{}, 1), stop: stop}
 	if !o.Off {
 		l.entries = ledger.NewLog(o.Ledger, ledger.LogOptions[Entry]{Table: "gateway_operation_log", Columns: columns,
-			Values: (*Entry).values, Also: count, Retention: o.Retention})
+			Values: (*Entry).values, Also: count})
 	}
 	l.tasks.Go(func() { l.backfill(ctx) })
 	return l

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func start(t *testing.T, l *ledger.Ledger) *Log {
 	t.Helper()
-	log := New(Options{Ledger: l, Logger: hclog.NewNullLogger(), Retention: 30 * 24 * time.Hour})
+	log := New(Options{Ledger: l, Logger: hclog.NewNullLogger()})
 	t.Cleanup(log.Close)
 	return log
 }
@@ -188,12 +189,17 @@ func counted(entries []Entry) (clients map[string]ClientStatistics, tables map[t
 	return clients, tables
 }
 
-// TestStatistics: two gateways count on one ledger while both refresh. What they have
+// TestStatistics: two logs, on PostgreSQL of two gateways, count while both refresh. What they have
 // counted, what a refresh counts and what was recorded are the same, also after somebody
 // has spoilt the tables.
 func TestStatistics(t *testing.T) {
 	ledgertest.EachURI(t, func(t *testing.T, uri string) {
-		logs := []*Log{start(t, ledgertest.Open(t, uri)), start(t, ledgertest.Open(t, uri))}
+		first := ledgertest.Open(t, uri)
+		second := first // SQLite gives writers of one process alone their turn
+		if first.Postgres() {
+			second = ledgertest.Open(t, uri)
+		}
+		logs := []*Log{start(t, first), start(t, second)}
 		var mu sync.Mutex
 		var recorded []Entry
 		at := time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
@@ -431,10 +437,13 @@ func TestBackfill(t *testing.T) {
 	})
 }
 
-// TestRetention prunes old rows; what was counted stays.
+// TestRetention prunes old rows, whether or not anything is recorded; what was counted stays.
 func TestRetention(t *testing.T) {
-	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
+	ledgertest.EachURI(t, func(t *testing.T, uri string) {
+		l := ledgertest.OpenWith(t, ledger.Options{URI: uri, Retention: map[string]time.Duration{"gateway_operation_log": 30 * 24 * time.Hour}})
 		log := start(t, l)
+		off := New(Options{Ledger: l, Logger: hclog.NewNullLogger(), Off: true})
+		defer off.Close()
 		for i := range 2500 {
 			age := 31 * 24 * time.Hour
 			if i%500 == 0 {
@@ -444,11 +453,198 @@ func TestRetention(t *testing.T) {
 		}
 		flush(t, log)
 		l.PruneNow(t.Context())
-		if _, total := rows(t, log, &Query{}); total != 5 {
+		if _, total := rows(t, off, &Query{}); total != 5 {
 			t.Errorf("%d rows are left of 5", total)
 		}
 		if s, _, err := log.Client(t.Context(), "shop"); err != nil || s.Requests != 2500 {
 			t.Error(s, err)
+		}
+	})
+}
+
+// TestRefreshBesideOthers: a refresh reads while somebody changes something, takes in what is
+// recorded between its view and its correction, and corrects what another has corrected once.
+func TestRefreshBesideOthers(t *testing.T) {
+	ledgertest.EachURI(t, func(t *testing.T, uri string) {
+		log, other := start(t, ledgertest.Open(t, uri)), start(t, ledgertest.Open(t, uri))
+		l := log.ledger
+		var recorded []Entry
+		record := func(log *Log, n int) {
+			t.Helper()
+			for range n {
+				e := Entry{Time: time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC).Add(time.Duration(len(recorded)) * time.Second), Client: fmt.Sprint("c", len(recorded)%3), Table: "users",
+					Operation: "fetch", Door: "gateway", Status: 200, Reached: len(recorded)%2 == 0}
+				recorded = append(recorded, e)
+				log.Record(&e)
+			}
+			flush(t, log)
+		}
+		check := func(when string) {
+			t.Helper()
+			wantClients, wantTables := counted(recorded)
+			clients, tables := all(t, log)
+			for _, s := range clients {
+				if diff := cmp.Diff(wantClients[s.Client], s, uncounted); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", when, diff)
+				}
+			}
+			for _, s := range tables {
+				if diff := cmp.Diff(wantTables[tableKey{s.Client, s.Table, s.Operation}], s, uncountedTable); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", when, diff)
+				}
+			}
+			if len(clients) != len(wantClients) || len(tables) != len(wantTables) {
+				t.Errorf("%s: %d clients and %d tables", when, len(clients), len(tables))
+			}
+		}
+		audits := func() int64 {
+			return ledgertest.Count(t, l, "SELECT count(*) FROM admin_audit_log WHERE action = 'refresh'")
+		}
+		refresh := &ledger.Audit{Action: "refresh"}
+		record(log, 10)
+		exec(t, l, "UPDATE client_statistics SET total_requests = 100, failed_requests = 7 WHERE client_name = 'c1'")
+		exec(t, l, "DELETE FROM client_table_statistics WHERE client_name = 'c2'")
+		exec(t, l, "INSERT INTO client_statistics (client_name, total_requests, updated_at) VALUES ('gone', 5, $1)", time.Now().UTC())
+
+		// The writer of the ledger is another's while the log is read.
+		var seen *drift
+		if err := l.Change(t.Context(), ledger.Keys, &ledger.Audit{}, func(context.Context, *sql.Conn) (err error) {
+			seen, err = log.drift(t.Context())
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		record(log, 10)
+		record(other, 10)
+		if err := log.correct(t.Context(), refresh, seen); err != nil {
+			t.Fatal(err)
+		}
+		check("batches came between")
+		if err := log.correct(t.Context(), refresh, seen); err != errRefreshed {
+			t.Errorf("corrected twice: %v", err)
+		}
+		check("refused")
+
+		exec(t, l, "UPDATE client_statistics SET total_requests = 100 WHERE client_name = 'c1'")
+		seen, err := log.drift(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := other.Refresh(t.Context(), refresh); err != nil {
+			t.Fatal(err)
+		}
+		if err := log.correct(t.Context(), refresh, seen); err != errRefreshed {
+			t.Errorf("another refresh came between: %v", err)
+		}
+		check("another refresh came between")
+		if n := audits(); n != 2 {
+			t.Errorf("%d refreshes are in the audit, want 2", n)
+		}
+	})
+}
+
+// TestDrilldown: behind each line of the statistics are as many rows as it counts, older rows
+// too, which may hold "" for what they lack.
+func TestDrilldown(t *testing.T) {
+	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
+		log := start(t, l)
+		at := time.Now()
+		for i := range 40 {
+			e := Entry{Time: at, Client: "shop", Table: []string{"", "users"}[i%2], Operation: []string{"fetch", "insert"}[i/2%2], Door: "gateway", Status: 200, Reached: i%5 > 0}
+			if i%3 == 0 {
+				e.Failed(sdk.E(sdk.Conflict, "conflict", "no"))
+			}
+			log.Record(&e)
+		}
+		flush(t, log)
+		for _, table := range []any{"", nil, "users"} {
+			exec(t, l, "INSERT INTO gateway_operation_log (created_at, client_name, table_name, operation, status_code, operation_time_ms, cached) VALUES ($1, 'shop', $2, 'fetch', 200, 1, $3)", at.UTC(), table, false)
+			exec(t, l, "INSERT INTO gateway_operation_log (created_at, client_name, table_name, operation, status_code, operation_time_ms, cached) VALUES ($1, 'shop', $2, '', 500, NULL, $3)", at.UTC(), table, true)
+		}
+		if err := log.Refresh(t.Context(), &ledger.Audit{}); err != nil {
+			t.Fatal(err)
+		}
+		_, lines, err := log.Client(t.Context(), "shop")
+		if err != nil || len(lines) != 6 {
+			t.Fatal(lines, err)
+		}
+		failed := true
+		for _, line := range lines {
+			q := Query{Client: &line.Client, Table: &line.Table, Operation: &line.Operation, Reached: true}
+			list, total := rows(t, log, &q)
+			q.Errors = &failed
+			if _, errors := rows(t, log, &q); total != line.Operations || errors != line.Errors || int64(len(list)) != total {
+				t.Errorf("%+v: %d rows, %d of them errors", line, total, errors)
+			}
+		}
+	})
+}
+
+// TestPlans: in a large log pages, drilldowns and the steps of the backfill come from indexes.
+func TestPlans(t *testing.T) {
+	ledgertest.Each(t, func(t *testing.T, l *ledger.Ledger) {
+		count := 2000
+		if l.Postgres() { // which reads small tables whole
+			count = 20000
+		}
+		exec(t, l, `INSERT INTO gateway_operation_log (created_at, client_name, table_name, operation, door, operation_time_ms)
+			WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < `+strconv.Itoa(count)+`)
+			SELECT '2026-02-03 04:05:06', 'c' || (i % 50), CASE WHEN i % 7 > 0 THEN 't' || (i % 7) END, 'fetch', CASE WHEN i % 3 > 0 THEN 'gateway' END, 1 FROM n`)
+		if l.Postgres() {
+			exec(t, l, "UPDATE gateway_operation_log SET created_at = created_at + id * interval '1 second'")
+		} else {
+			exec(t, l, "UPDATE gateway_operation_log SET created_at = datetime(created_at, id || ' seconds')")
+		}
+		exec(t, l, "ANALYZE gateway_operation_log")
+		client, table, operation, none := "c7", "t3", "fetch", ""
+		drilldown := &Query{Client: &client, Table: &table, Operation: &operation, Reached: true}
+		without := &Query{Client: &client, Table: &none, Operation: &operation, Reached: true}
+		text := func(q *Query) (string, []any) {
+			where, args := q.where()
+			return page(where, len(args)), append(args, 100, 0)
+		}
+		all, allArgs := text(&Query{})
+		lines, linesArgs := text(drilldown)
+		others, othersArgs := text(without)
+		for _, c := range []struct {
+			query, index string
+			args         []any
+		}{
+			{all, "gateway_operation_log_by_time", allArgs},
+			{lines, "gateway_operation_log_by_table", linesArgs},
+			{others, "gateway_operation_log_by_table", othersArgs},
+			{fmt.Sprintf(older, ""), "gateway_operation_log_older", []any{backfillRows}},
+			{fmt.Sprintf(older, " AND id > $2"), "gateway_operation_log_older", []any{backfillRows, 1000}},
+			{completed, "gateway_operation_log_older", []any{true, "", "", 999}},
+		} {
+			if l.Postgres() && c.query == completed { // also where the column was added later, without a key
+				exec(t, l, "ALTER TABLE gateway_operation_log DROP CONSTRAINT gateway_operation_log_by_time")
+			}
+			explain := "EXPLAIN QUERY PLAN "
+			if l.Postgres() {
+				explain = "EXPLAIN "
+			}
+			plan := ""
+			if err := l.Read(t.Context(), func(ctx context.Context, conn *sql.Conn) error {
+				return each(ctx, conn, explain+c.query, c.args, func(rows *sql.Rows) error {
+					var line string
+					var number any
+					into := []any{&line}
+					if !l.Postgres() {
+						into = []any{&number, &number, &number, &line}
+					}
+					err := rows.Scan(into...)
+					plan += line + "\n"
+					return err
+				})
+			}); err != nil {
+				t.Fatal(err)
+			}
+			whole := strings.Contains(plan, "Seq Scan") || strings.Contains(plan, "SCAN") && !strings.Contains(plan, "USING INDEX")
+			byID := !l.Postgres() && strings.Contains(plan, "USING INTEGER PRIMARY KEY (")
+			if whole || !byID && !strings.Contains(plan, c.index) {
+				t.Errorf("%s\n%s", c.query, plan)
+			}
 		}
 	})
 }

@@ -97,20 +97,19 @@ type Query struct {
 	Client, Table, Operation *string // "" is a row without
 	Door, RequestID, KeyID   string
 	UserID, OrganizationID   string
+	Reached                  bool  // only those for which the database was asked, or a cache in its place: the operations of the statistics
 	Errors                   *bool // only failed ones, or only others
 	Status                   int
 	Since, Until             time.Time // from the one, before the other
 	Limit, Offset            int
 }
 
-// Rows returns a page of the rows that a query chooses, the newest first, and how many it
-// chooses in all.
-func (l *Log) Rows(ctx context.Context, q *Query) (list []Row, total int64, err error) {
-	var where strings.Builder
-	var args []any
+// where is the condition of a query, "" if it chooses all rows.
+func (q *Query) where() (where string, args []any) {
+	var conditions []string
 	and := func(condition string, arg any) {
 		args = append(args, arg)
-		fmt.Fprintf(&where, []string{" WHERE ", " AND "}[min(where.Len(), 1)]+condition, len(args))
+		conditions = append(conditions, fmt.Sprintf(condition, len(args)))
 	}
 	for _, name := range []struct {
 		column string
@@ -118,8 +117,8 @@ func (l *Log) Rows(ctx context.Context, q *Query) (list []Row, total int64, err 
 	}{{"client_name", q.Client}, {"table_name", q.Table}, {"operation", q.Operation}} {
 		switch {
 		case name.value == nil:
-		case *name.value == "":
-			where.WriteString([]string{" WHERE ", " AND "}[min(where.Len(), 1)] + name.column + " IS NULL")
+		case *name.value == "": // older rows may hold it so
+			conditions = append(conditions, "("+name.column+" IS NULL OR "+name.column+" = '')")
 		default:
 			and(name.column+" = $%d", *name.value)
 		}
@@ -129,6 +128,9 @@ func (l *Log) Rows(ctx context.Context, q *Query) (list []Row, total int64, err 
 		if text.value != "" {
 			and(text.column+" = $%d", text.value)
 		}
+	}
+	if q.Reached {
+		conditions = append(conditions, wasReached)
 	}
 	if q.Errors != nil {
 		and(isFailed+" = $%d", *q.Errors)
@@ -142,15 +144,29 @@ func (l *Log) Rows(ctx context.Context, q *Query) (list []Row, total int64, err 
 	if !q.Until.IsZero() {
 		and("created_at < $%d", q.Until.UTC())
 	}
+	if len(conditions) > 0 {
+		where = " WHERE " + strings.Join(conditions, " AND ")
+	}
+	return where, args
+}
+
+// page is the statement for a page of rows.
+func page(where string, args int) string {
+	return `SELECT created_at, request_id, operation, table_name, client_name, door, method, path, status_code, duration_ms, operation_time_ms,
+		row_count, bytes, cached, cache_key, error, message, api_key_id, user_id, organization_id, details FROM gateway_operation_log` +
+		fmt.Sprintf("%s ORDER BY created_at DESC, id DESC LIMIT $%d OFFSET $%d", where, args+1, args+2)
+}
+
+// Rows returns a page of the rows that a query chooses, the newest first, and how many it
+// chooses in all, as the ledger is at one time.
+func (l *Log) Rows(ctx context.Context, q *Query) (list []Row, total int64, err error) {
+	where, args := q.where()
 	list = []Row{}
-	err = l.ledger.Read(ctx, func(ctx context.Context, c *sql.Conn) error {
-		if err := c.QueryRowContext(ctx, "SELECT count(*) FROM gateway_operation_log"+where.String(), args...).Scan(&total); err != nil {
+	err = l.ledger.View(ctx, func(ctx context.Context, c *sql.Conn) error {
+		if err := c.QueryRowContext(ctx, "SELECT count(*) FROM gateway_operation_log"+where, args...).Scan(&total); err != nil {
 			return err
 		}
-		page := fmt.Sprintf(" ORDER BY created_at DESC, id DESC LIMIT $%d OFFSET $%d", len(args)+1, len(args)+2)
-		return each(ctx, c, `SELECT created_at, request_id, operation, table_name, client_name, door, method, path, status_code, duration_ms, operation_time_ms,
-			row_count, bytes, cached, cache_key, error, message, api_key_id, user_id, organization_id, details
-			FROM gateway_operation_log`+where.String()+page, append(args, q.Limit, q.Offset), func(rows *sql.Rows) error {
+		return each(ctx, c, page(where, len(args)), append(args, q.Limit, q.Offset), func(rows *sql.Rows) error {
 			var r Row
 			var details []byte
 			err := rows.Scan(&r.Time, &r.RequestID, &r.Operation, &r.Table, &r.Client, &r.Door, &r.Method, &r.Path, &r.Status, &r.Duration, &r.Waited,

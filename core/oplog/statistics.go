@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/athena-gateway/athena/core/ledger"
+	"github.com/athena-gateway/athena/sdk"
 )
 
 // ClientStatistics are a client's counts. A request is an operation when the database was
@@ -199,42 +200,88 @@ const (
 		GROUP BY client_name, table_name, operation`
 )
 
-// refreshTime bounds a refresh, which reads the whole log.
-const refreshTime = 5 * time.Minute
+const (
+	refreshTime  = 5 * time.Minute // of a refresh, which reads the whole log
+	refreshTries = 100             // views of one refresh, others' refreshes having come between
+)
+
+// statisticsVersion counts the refreshes; nobody keeps the statistics in memory.
+const statisticsVersion ledger.Subject = "statistics"
+
+// drift is what the log says less what the statistics say.
+type drift struct {
+	version int64 // of statisticsVersion
+	clients map[string]*clientCount
+	tables  map[tableKey]*tableCount
+}
+
+// errRefreshed says that somebody has corrected what was to be corrected.
+var errRefreshed = &sdk.Error{Kind: sdk.Unavailable, Reason: "statistics_refreshed", Source: sdk.FromHost, Executed: sdk.ExecutedNo,
+	Message: "other gateways count the statistics anew at the same time", Hint: "look at them, or try again", RetryAfter: time.Second}
 
 // Refresh makes the statistics what the log's rows say, whatever was in them; of rows that
-// have been pruned nothing remains. Batches of whichever gateway go on meanwhile: what is
-// corrected is added too, so it does not matter who comes first. Refreshes follow each
-// other.
+// have been pruned nothing remains. The log is read in one view, which nobody waits for:
+// batches go on, and as each adds the same to both sides, what was to be corrected stays the
+// same. Only another refresh would correct it too: then it is looked at anew.
 func (l *Log) Refresh(ctx context.Context, audit *ledger.Audit) error {
 	ctx, cancel := context.WithTimeout(ctx, refreshTime)
 	defer cancel()
+	select { // another gateway's refresh costs a view, one here need not
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return ledger.Classify(ctx.Err())
+	}
 	if err := l.ledger.Flush(ctx); err != nil {
 		return ledger.Classify(err)
 	}
-	return l.ledger.Change(ctx, "statistics", audit, func(ctx context.Context, c *sql.Conn) error {
-		clients, tables := map[string]*clientCount{}, map[tableKey]*tableCount{}
-		err := each(ctx, c, clientDrift, nil, func(rows *sql.Rows) error {
+	for try := 1; ; try++ {
+		d, err := l.drift(ctx)
+		if err != nil {
+			return err
+		}
+		if err := l.correct(ctx, audit, d); err != errRefreshed || try == refreshTries {
+			return err
+		}
+	}
+}
+
+// drift reads what is to be corrected.
+func (l *Log) drift(ctx context.Context) (*drift, error) {
+	d := &drift{clients: map[string]*clientCount{}, tables: map[tableKey]*tableCount{}}
+	err := l.ledger.View(ctx, func(ctx context.Context, c *sql.Conn) (err error) {
+		if d.version, err = ledger.Version(ctx, c, statisticsVersion); err != nil {
+			return err
+		}
+		if err := each(ctx, c, clientDrift, nil, func(rows *sql.Rows) error {
 			var name string
 			n := &clientCount{}
 			err := rows.Scan(&name, &n.requests, &n.successful, &n.failed, &n.cached, &n.operations, &n.lastRequest, &n.lastOperation)
-			clients[name] = n
+			d.clients[name] = n
 			return err
-		})
-		if err != nil {
+		}); err != nil {
 			return err
 		}
-		err = each(ctx, c, tableDrift, nil, func(rows *sql.Rows) error {
+		return each(ctx, c, tableDrift, nil, func(rows *sql.Rows) error {
 			var key tableKey
 			n := &tableCount{}
 			err := rows.Scan(&key.client, &key.table, &key.operation, &n.operations, &n.errors, &n.last)
-			tables[key] = n
+			d.tables[key] = n
 			return err
 		})
-		if err != nil {
+	})
+	return d, err
+}
+
+// correct adds a drift to the statistics, unless there was a refresh since it was read.
+func (l *Log) correct(ctx context.Context, audit *ledger.Audit, d *drift) error {
+	return l.ledger.Change(ctx, statisticsVersion, audit, func(ctx context.Context, c *sql.Conn) error {
+		if version, err := ledger.Version(ctx, c, statisticsVersion); err != nil {
 			return err
+		} else if version != d.version+1 {
+			return errRefreshed
 		}
-		if err := add(ctx, c, clients, tables); err != nil {
+		if err := add(ctx, c, d.clients, d.tables); err != nil {
 			return err
 		}
 		for _, empty := range []string{"DELETE FROM client_statistics WHERE total_requests <= 0", "DELETE FROM client_table_statistics WHERE total_operations <= 0"} {

@@ -1,5 +1,6 @@
 -- Each table is made with its key alone and gets its columns one by one, so that the tables
--- of an older installation get what they lack and keep what they hold.
+-- of an older installation get what they lack and keep what they hold. Then follows what those
+-- tables may have otherwise, then the indexes.
 
 -- +goose Up
 CREATE TABLE IF NOT EXISTS control_versions (subject text PRIMARY KEY, version bigint NOT NULL);
@@ -24,10 +25,10 @@ ALTER TABLE athena_clients
 	ADD COLUMN IF NOT EXISTS created_at timestamptz NOT NULL DEFAULT now(),
 	ADD COLUMN IF NOT EXISTS updated_at timestamptz NOT NULL DEFAULT now(),
 	ADD COLUMN IF NOT EXISTS deleted_at timestamptz;
-CREATE UNIQUE INDEX IF NOT EXISTS athena_clients_by_name ON athena_clients (client_name);
 
 CREATE TABLE IF NOT EXISTS client_configs (client_name text PRIMARY KEY);
 ALTER TABLE client_configs
+	ADD COLUMN IF NOT EXISTS client_name text NOT NULL DEFAULT '',
 	ADD COLUMN IF NOT EXISTS config jsonb NOT NULL DEFAULT '{}',
 	ADD COLUMN IF NOT EXISTS created_at timestamptz NOT NULL DEFAULT now(),
 	ADD COLUMN IF NOT EXISTS updated_at timestamptz NOT NULL DEFAULT now();
@@ -122,11 +123,13 @@ CREATE INDEX IF NOT EXISTS api_key_right_grants_by_right ON api_key_right_grants
 
 CREATE TABLE IF NOT EXISTS api_key_config (id integer PRIMARY KEY);
 ALTER TABLE api_key_config
+	ADD COLUMN IF NOT EXISTS id integer NOT NULL DEFAULT 1,
 	ADD COLUMN IF NOT EXISTS enforce_api_keys boolean NOT NULL DEFAULT false,
 	ADD COLUMN IF NOT EXISTS updated_at timestamptz NOT NULL DEFAULT now();
 
 CREATE TABLE IF NOT EXISTS api_key_client_config (client_name text PRIMARY KEY);
 ALTER TABLE api_key_client_config
+	ADD COLUMN IF NOT EXISTS client_name text NOT NULL DEFAULT '',
 	ADD COLUMN IF NOT EXISTS enforce_api_keys boolean NOT NULL DEFAULT false,
 	ADD COLUMN IF NOT EXISTS created_at timestamptz NOT NULL DEFAULT now(),
 	ADD COLUMN IF NOT EXISTS updated_at timestamptz NOT NULL DEFAULT now();
@@ -149,7 +152,6 @@ ALTER TABLE api_key_auth_log
 	ADD COLUMN IF NOT EXISTS succeeded boolean NOT NULL DEFAULT false,
 	ADD COLUMN IF NOT EXISTS failure_reason text,
 	ADD COLUMN IF NOT EXISTS attempts bigint NOT NULL DEFAULT 1;
-CREATE INDEX IF NOT EXISTS api_key_auth_log_by_time ON api_key_auth_log (created_at, id);
 -- A key is meant by the id that callers are shown; an older installation may have the other.
 -- +goose StatementBegin
 DO $$
@@ -194,15 +196,10 @@ ALTER TABLE gateway_operation_log
 	ADD COLUMN IF NOT EXISTS user_id text,
 	ADD COLUMN IF NOT EXISTS organization_id text,
 	ADD COLUMN IF NOT EXISTS details jsonb;
--- Of rows that an older installation wrote, which are still to be completed.
-CREATE INDEX IF NOT EXISTS gateway_operation_log_older ON gateway_operation_log (id) WHERE door IS NULL;
--- Without it the planner takes them for few, and sorts all of them for each step.
-ANALYZE gateway_operation_log;
-CREATE INDEX IF NOT EXISTS gateway_operation_log_by_time ON gateway_operation_log (created_at, id);
-CREATE INDEX IF NOT EXISTS gateway_operation_log_by_table ON gateway_operation_log (client_name, table_name, created_at);
 
 CREATE TABLE IF NOT EXISTS client_statistics (client_name text PRIMARY KEY);
 ALTER TABLE client_statistics
+	ADD COLUMN IF NOT EXISTS client_name text NOT NULL DEFAULT '',
 	ADD COLUMN IF NOT EXISTS total_requests bigint NOT NULL DEFAULT 0,
 	ADD COLUMN IF NOT EXISTS successful_requests bigint NOT NULL DEFAULT 0,
 	ADD COLUMN IF NOT EXISTS failed_requests bigint NOT NULL DEFAULT 0,
@@ -215,6 +212,9 @@ ALTER TABLE client_statistics
 CREATE TABLE IF NOT EXISTS client_table_statistics (client_name text NOT NULL, table_name text NOT NULL, operation text NOT NULL,
 	PRIMARY KEY (client_name, table_name, operation));
 ALTER TABLE client_table_statistics
+	ADD COLUMN IF NOT EXISTS client_name text NOT NULL DEFAULT '',
+	ADD COLUMN IF NOT EXISTS table_name text NOT NULL DEFAULT '',
+	ADD COLUMN IF NOT EXISTS operation text NOT NULL DEFAULT '',
 	ADD COLUMN IF NOT EXISTS total_operations bigint NOT NULL DEFAULT 0,
 	ADD COLUMN IF NOT EXISTS error_operations bigint NOT NULL DEFAULT 0,
 	ADD COLUMN IF NOT EXISTS last_operation_at timestamptz,
@@ -240,7 +240,6 @@ ALTER TABLE admission_events
 	ADD COLUMN IF NOT EXISTS global_limit_per_window bigint,
 	ADD COLUMN IF NOT EXISTS per_client_limit_per_window bigint,
 	ADD COLUMN IF NOT EXISTS meta jsonb;
-CREATE INDEX IF NOT EXISTS admission_events_by_time ON admission_events (created_at, id);
 
 CREATE TABLE IF NOT EXISTS public_routes (id uuid PRIMARY KEY);
 ALTER TABLE public_routes
@@ -259,7 +258,6 @@ ALTER TABLE public_routes
 	ADD COLUMN IF NOT EXISTS created_at timestamptz NOT NULL DEFAULT now(),
 	ADD COLUMN IF NOT EXISTS updated_at timestamptz NOT NULL DEFAULT now(),
 	ADD COLUMN IF NOT EXISTS deleted_at timestamptz;
-CREATE UNIQUE INDEX IF NOT EXISTS public_routes_by_key ON public_routes (route_key) WHERE deleted_at IS NULL;
 
 CREATE TABLE IF NOT EXISTS api_registry (id uuid PRIMARY KEY);
 ALTER TABLE api_registry
@@ -282,3 +280,241 @@ ALTER TABLE admin_audit_log
 	ADD COLUMN IF NOT EXISTS trace_id text,
 	ADD COLUMN IF NOT EXISTS before jsonb,
 	ADD COLUMN IF NOT EXISTS after jsonb;
+
+-- Tables of an older installation are brought to what the gateway reads and writes: rows keep
+-- what they say. In tables that were made above nothing of it finds anything to do.
+-- +goose StatementBegin
+DO $older$
+DECLARE
+	logs CONSTANT text[] := '{api_key_auth_log,gateway_operation_log,admission_events,admin_audit_log}';
+	others CONSTANT text[] := '{athena_clients,client_configs,api_key_config,api_key_client_config,client_statistics,client_table_statistics,public_routes,api_registry}';
+	own CONSTANT oid := (SELECT oid FROM pg_namespace WHERE nspname = current_schema());
+	o record;
+	tab text;
+	kind text;
+	named text;
+BEGIN
+	-- Rules that rows of this gateway may not meet: checks, references (a log speaks of what has
+	-- been deleted), and in logs rows that have to be unique.
+	FOR o IN SELECT c.relname, n.conname FROM pg_constraint n JOIN pg_class c ON c.oid = n.conrelid,
+			LATERAL (SELECT array_agg(attname::text) AS columns, bool_or(NOT attnotnull) AS nullable FROM pg_attribute WHERE attrelid = n.conrelid AND attnum = ANY (n.conkey)) k
+		WHERE c.relnamespace = own AND c.relname = ANY (logs || others) AND n.conislocal AND (n.contype IN ('c', 'f')
+			OR c.relname = ANY (logs) AND (n.contype IN ('u', 'x') OR n.contype = 'p' AND NOT 'id' = ANY (k.columns))
+			OR c.relname = 'client_table_statistics' AND n.contype IN ('u', 'p') AND k.columns <@ '{client_name,table_name,operation}' AND (k.nullable OR cardinality(k.columns) < 3))
+	LOOP
+		EXECUTE format('ALTER TABLE %I DROP CONSTRAINT %I', o.relname, o.conname);
+	END LOOP;
+	FOR o IN SELECT x.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_class x ON x.oid = i.indexrelid
+		WHERE c.relnamespace = own AND c.relname = ANY (logs) AND i.indisunique AND NOT i.indisprimary
+	LOOP
+		EXECUTE format('DROP INDEX %I', o.relname);
+	END LOOP;
+
+	-- Ids that answers show are UUIDs. A number of the table's own keeps its references under
+	-- another name. What nobody gives a value gets one by itself.
+	FOREACH tab IN ARRAY '{athena_clients,public_routes,api_registry}'::text[] LOOP
+		SELECT t.typname INTO kind FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+			WHERE a.attrelid = tab::regclass AND a.attname = 'id' AND NOT a.attisdropped;
+		IF kind IN ('int2', 'int4', 'int8') THEN
+			EXECUTE format('ALTER TABLE %I RENAME COLUMN id TO %I', tab, tab || '_number');
+			kind := NULL;
+		END IF;
+		IF kind IS NULL THEN
+			EXECUTE format('ALTER TABLE %I ADD COLUMN id uuid NOT NULL DEFAULT gen_random_uuid() UNIQUE', tab);
+			FOR o IN SELECT attname FROM pg_attribute WHERE attrelid = tab::regclass AND attname IN (tab || '_id', rtrim(tab, 's') || '_id') AND atttypid = 'uuid'::regtype LOOP
+				EXECUTE format('UPDATE %I SET id = %I WHERE %2$I IS NOT NULL', tab, o.attname);
+			END LOOP;
+		END IF;
+	END LOOP;
+	FOR o IN SELECT c.relname, a.attname, t.typname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped JOIN pg_type t ON t.oid = a.atttypid
+		WHERE c.relnamespace = own AND NOT a.atthasdef AND a.attidentity = '' AND (c.relname = ANY (logs) AND a.attname = 'id'
+			OR c.relname = ANY (others) AND a.attname NOT IN ('id', 'client_name', 'table_name', 'operation') AND EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary AND a.attnum = ANY (indkey)))
+	LOOP
+		IF o.typname IN ('int2', 'int4', 'int8') THEN
+			EXECUTE format('ALTER TABLE %I ALTER COLUMN %I SET NOT NULL, ALTER COLUMN %2$I ADD GENERATED BY DEFAULT AS IDENTITY', o.relname, o.attname);
+			EXECUTE format('SELECT setval(pg_get_serial_sequence(%L, %L), (SELECT coalesce(max(%2$I), 0) + 1 FROM %1$I), false)', o.relname, o.attname);
+		ELSE
+			EXECUTE format('ALTER TABLE %I ALTER COLUMN %I SET DEFAULT gen_random_uuid()', o.relname, o.attname);
+		END IF;
+	END LOOP;
+
+	-- Types that cannot hold or show the values, and times that do not go with the others' type.
+	FOR o IN SELECT c.relname, a.attname, t.typname, k.kind FROM (VALUES
+			('athena_clients', 'text', '{client_name,description,backend,config,pg_uri,pg_uri_env_var,config_uri_template,source}'),
+			('athena_clients', 'boolean', '{is_active,is_frozen}'),
+			('athena_clients', 'json', '{metadata}'),
+			('athena_clients', 'time', '{last_synced_from_config_at,last_seen_at,created_at,updated_at,deleted_at}'),
+			('client_configs', 'text', '{client_name}'),
+			('client_configs', 'json', '{config}'),
+			('client_configs', 'time', '{created_at,updated_at}'),
+			('api_key_config', 'boolean', '{enforce_api_keys}'),
+			('api_key_config', 'time', '{updated_at}'),
+			('api_key_client_config', 'text', '{client_name}'),
+			('api_key_client_config', 'boolean', '{enforce_api_keys}'),
+			('api_key_client_config', 'time', '{created_at,updated_at}'),
+			('api_key_auth_log', 'text', '{request_id,api_key_id,public_id,client_name,method,path,remote_addr,presented_hash,required_right,failure_reason}'),
+			('api_key_auth_log', 'boolean', '{succeeded}'),
+			('api_key_auth_log', 'integer', '{attempts}'),
+			('api_key_auth_log', 'json', '{granted_rights}'),
+			('api_key_auth_log', 'time', '{created_at}'),
+			('gateway_operation_log', 'text', '{request_id,client_name,table_name,operation,door,method,path,cache_key,message,api_key_id,user_id,organization_id}'),
+			('gateway_operation_log', 'boolean', '{cached,error}'),
+			('gateway_operation_log', 'integer', '{status_code,duration_ms}'),
+			('gateway_operation_log', 'count', '{row_count,bytes}'),
+			('gateway_operation_log', 'number', '{operation_time_ms}'),
+			('gateway_operation_log', 'json', '{details}'),
+			('gateway_operation_log', 'time', '{created_at}'),
+			('client_statistics', 'text', '{client_name}'),
+			('client_statistics', 'count', '{total_requests,successful_requests,failed_requests,total_cached_requests,total_operations}'),
+			('client_statistics', 'time', '{last_request_at,last_operation_at,updated_at}'),
+			('client_table_statistics', 'text', '{client_name,table_name,operation}'),
+			('client_table_statistics', 'count', '{total_operations,error_operations}'),
+			('client_table_statistics', 'time', '{last_operation_at,updated_at}'),
+			('admission_events', 'text', '{event_id,method,route,client_name,decision,reason,deferred_request_id}'),
+			('admission_events', 'boolean', '{defer_requested,is_query_route}'),
+			('admission_events', 'integer', '{request_bytes,retry_after_seconds,window_seconds,global_limit_per_window,per_client_limit_per_window}'),
+			('admission_events', 'json', '{meta}'),
+			('admission_events', 'time', '{created_at}'),
+			('public_routes', 'text', '{route_key,client_name,table_name,query,description}'),
+			('public_routes', 'boolean', '{require_key,active}'),
+			('public_routes', 'json', '{allowed_ops,columns,filter,rate_limit,metadata}'),
+			('public_routes', 'time', '{created_at,updated_at,deleted_at}'),
+			('api_registry', 'text', '{name,description,url,version}'),
+			('api_registry', 'json', '{metadata}'),
+			('api_registry', 'time', '{created_at,updated_at,deleted_at}'),
+			('admin_audit_log', 'text', '{actor,action,target,trace_id}'),
+			('admin_audit_log', 'json', '{before,after}'),
+			('admin_audit_log', 'time', '{created_at}')) AS k (relname, kind, columns)
+		JOIN pg_class c ON c.relname = k.relname AND c.relnamespace = own
+		JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = ANY (k.columns::text[])
+		JOIN pg_type t ON t.oid = a.atttypid
+		WHERE NOT CASE k.kind
+			WHEN 'text' THEN t.typname = 'text' OR t.typname = 'varchar' AND a.atttypmod = -1
+			WHEN 'boolean' THEN t.typname = 'bool'
+			WHEN 'integer' THEN t.typname IN ('int2', 'int4', 'int8')
+			WHEN 'count' THEN t.typname = 'int8'
+			WHEN 'number' THEN t.typname IN ('float4', 'float8', 'numeric')
+			WHEN 'json' THEN t.typname IN ('jsonb', 'json', 'text', 'varchar')
+			WHEN 'time' THEN t.typname = 'timestamptz' OR t.typname = 'timestamp' AND k.relname = ANY (logs) END
+	LOOP
+		EXECUTE format('ALTER TABLE %I ALTER COLUMN %I DROP DEFAULT, ALTER COLUMN %2$I TYPE ' || CASE o.kind
+			WHEN 'text' THEN 'text USING %2$I::text'
+			WHEN 'boolean' THEN $$boolean USING lower(btrim(%2$I::text)) NOT IN ('', '0', 'f', 'false', 'n', 'no', 'off')$$
+			WHEN 'number' THEN $$double precision USING nullif(btrim(%2$I::text), '')::double precision$$
+			WHEN 'json' THEN 'jsonb USING to_jsonb(%2$I)'
+			WHEN 'time' THEN CASE o.typname WHEN 'timestamp' THEN $$timestamptz USING %2$I AT TIME ZONE 'UTC'$$
+				ELSE $$timestamptz USING nullif(btrim(%2$I::text), '')::timestamptz$$ END
+			ELSE $$bigint USING round(nullif(btrim(%2$I::text), '')::numeric)::bigint$$ END, o.relname, o.attname);
+	END LOOP;
+
+	-- Of the rows that say for everybody whether keys are asked for the newest counts.
+	DELETE FROM api_key_config WHERE ctid NOT IN (SELECT ctid FROM api_key_config ORDER BY updated_at DESC NULLS LAST LIMIT 1);
+	IF EXISTS (SELECT FROM api_key_config WHERE coalesce(id::text, '') <> '1') OR NOT EXISTS (SELECT FROM pg_attribute
+		WHERE attrelid = 'api_key_config'::regclass AND attname = 'id' AND atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) AND attidentity <> 'a')
+	THEN
+		ALTER TABLE api_key_config ALTER COLUMN id DROP IDENTITY IF EXISTS;
+		ALTER TABLE api_key_config ALTER COLUMN id DROP DEFAULT;
+		ALTER TABLE api_key_config ALTER COLUMN id TYPE integer USING 1;
+	END IF;
+
+	-- Rows without a name are nobody's; clients and routes get one.
+	DELETE FROM client_configs WHERE coalesce(client_name, '') = '';
+	DELETE FROM api_key_client_config WHERE coalesce(client_name, '') = '';
+	DELETE FROM client_statistics WHERE coalesce(client_name, '') = '';
+	DELETE FROM client_table_statistics WHERE coalesce(client_name, '') = '';
+	UPDATE athena_clients SET client_name = id::text WHERE coalesce(client_name, '') = '';
+	UPDATE public_routes SET route_key = id::text WHERE coalesce(route_key, '') = '';
+
+	-- Values that have to be there, and others that need not.
+	FOR o IN SELECT c.relname, a.attname, a.attnotnull, a.atthasdef, v.attname IS NOT NULL AS needed, v.value
+		FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+		LEFT JOIN (VALUES
+			('athena_clients', 'id', NULL), ('athena_clients', 'client_name', NULL), ('athena_clients', 'backend', $$'postgres'$$), ('athena_clients', 'source', $$'database'$$),
+			('athena_clients', 'is_active', 'true'), ('athena_clients', 'is_frozen', 'false'), ('athena_clients', 'metadata', $$'{}'$$),
+			('athena_clients', 'created_at', 'now()'), ('athena_clients', 'updated_at', 'now()'),
+			('client_configs', 'client_name', NULL), ('client_configs', 'config', $$'{}'$$), ('client_configs', 'created_at', 'now()'), ('client_configs', 'updated_at', 'now()'),
+			('api_key_config', 'id', NULL), ('api_key_config', 'enforce_api_keys', 'false'), ('api_key_config', 'updated_at', 'now()'),
+			('api_key_client_config', 'client_name', NULL), ('api_key_client_config', 'enforce_api_keys', 'false'),
+			('api_key_client_config', 'created_at', 'now()'), ('api_key_client_config', 'updated_at', 'now()'),
+			('api_key_auth_log', 'id', NULL), ('api_key_auth_log', 'created_at', 'now()'), ('api_key_auth_log', 'succeeded', 'false'), ('api_key_auth_log', 'attempts', '1'),
+			('gateway_operation_log', 'id', NULL), ('gateway_operation_log', 'created_at', 'now()'), ('gateway_operation_log', 'cached', 'false'),
+			('client_statistics', 'client_name', NULL), ('client_statistics', 'total_requests', '0'), ('client_statistics', 'successful_requests', '0'),
+			('client_statistics', 'failed_requests', '0'), ('client_statistics', 'total_cached_requests', '0'), ('client_statistics', 'total_operations', '0'),
+			('client_statistics', 'updated_at', 'now()'),
+			('client_table_statistics', 'client_name', NULL), ('client_table_statistics', 'table_name', $$''$$), ('client_table_statistics', 'operation', $$''$$),
+			('client_table_statistics', 'total_operations', '0'), ('client_table_statistics', 'error_operations', '0'), ('client_table_statistics', 'updated_at', 'now()'),
+			('admission_events', 'id', NULL), ('admission_events', 'created_at', 'now()'), ('admission_events', 'defer_requested', 'false'), ('admission_events', 'is_query_route', 'false'),
+			('public_routes', 'id', NULL), ('public_routes', 'route_key', NULL), ('public_routes', 'client_name', $$''$$), ('public_routes', 'allowed_ops', $$'[]'$$),
+			('public_routes', 'active', 'true'), ('public_routes', 'metadata', $$'{}'$$), ('public_routes', 'created_at', 'now()'), ('public_routes', 'updated_at', 'now()'),
+			('api_registry', 'id', NULL), ('api_registry', 'name', $$''$$), ('api_registry', 'metadata', $$'{}'$$), ('api_registry', 'created_at', 'now()'), ('api_registry', 'updated_at', 'now()'),
+			('admin_audit_log', 'id', NULL), ('admin_audit_log', 'created_at', 'now()')) AS v (relname, attname, value) ON v.relname = c.relname AND v.attname = a.attname
+		WHERE c.relnamespace = own AND c.relname = ANY (logs || others) AND CASE WHEN v.attname IS NULL
+			THEN a.attnotnull AND a.attidentity = '' AND a.attgenerated = '' AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary AND a.attnum = ANY (indkey))
+			ELSE NOT a.attnotnull OR NOT a.atthasdef AND v.value IS NOT NULL AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary AND a.attnum = ANY (indkey)) END
+	LOOP
+		IF NOT o.needed THEN
+			EXECUTE format('ALTER TABLE %I ALTER COLUMN %I DROP NOT NULL', o.relname, o.attname);
+			CONTINUE;
+		END IF;
+		IF o.value IS NOT NULL AND NOT o.attnotnull THEN
+			EXECUTE format('UPDATE %I SET %I = %s WHERE %2$I IS NULL', o.relname, o.attname, o.value);
+		END IF;
+		IF o.value IS NOT NULL AND NOT o.atthasdef THEN
+			EXECUTE format('ALTER TABLE %I ALTER COLUMN %I SET DEFAULT %s', o.relname, o.attname, o.value);
+		END IF;
+		EXECUTE format('ALTER TABLE %I ALTER COLUMN %I SET NOT NULL', o.relname, o.attname);
+	END LOOP;
+
+	-- A name has one client, and a key one route. What was deleted makes way.
+	UPDATE athena_clients c SET client_name = left(c.client_name, 80) || '.deleted.' || c.id WHERE c.deleted_at IS NOT NULL AND EXISTS (
+		SELECT FROM athena_clients a WHERE a.client_name = c.client_name AND a.id <> c.id AND (a.deleted_at IS NULL OR (a.deleted_at, a.id) > (c.deleted_at, c.id)));
+	SELECT string_agg(format('%s (ids %s)', client_name, ids), '; ') INTO named
+		FROM (SELECT client_name, string_agg(id::text, ', ') AS ids FROM athena_clients GROUP BY client_name HAVING count(*) > 1) d;
+	IF named IS NOT NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'unique_violation', MESSAGE = 'athena_clients has several rows for one client_name: ' || named,
+			HINT = 'delete or rename all but one of each, and start again';
+	END IF;
+	SELECT string_agg(format('%s (ids %s)', route_key, ids), '; ') INTO named
+		FROM (SELECT route_key, string_agg(id::text, ', ') AS ids FROM public_routes WHERE deleted_at IS NULL GROUP BY route_key HAVING count(*) > 1) d;
+	IF named IS NOT NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'unique_violation', MESSAGE = 'public_routes has several rows for one route_key: ' || named,
+			HINT = 'delete or rename all but one of each, and start again';
+	END IF;
+
+	-- Keys by which rows are found when they are written again. Rows of one key become one: the
+	-- newest, and counts are added up.
+	FOR o IN SELECT * FROM (VALUES
+			('client_configs', '{client_name}', '{}', '{}'),
+			('api_key_config', '{id}', '{}', '{}'),
+			('api_key_client_config', '{client_name}', '{}', '{}'),
+			('client_statistics', '{client_name}', '{total_requests,successful_requests,failed_requests,total_cached_requests,total_operations}', '{last_request_at,last_operation_at}'),
+			('client_table_statistics', '{client_name,table_name,operation}', '{total_operations,error_operations}', '{last_operation_at}')) AS u (relname, keys, counts, latest)
+		WHERE NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = u.relname::regclass AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+			AND (SELECT array_agg(a.attname::text ORDER BY k.place) FROM unnest(i.indkey) WITH ORDINALITY AS k (attnum, place)
+				JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum WHERE k.place <= i.indnkeyatts) @> u.keys::text[]
+			AND i.indnkeyatts = cardinality(u.keys::text[]))
+	LOOP
+		SELECT string_agg(format('t.%I', k), ', ') INTO named FROM unnest(o.keys::text[]) k;
+		EXECUTE format('WITH d AS (SELECT %2$s, (array_agg(t.ctid ORDER BY t.updated_at DESC, t.ctid DESC))[1] AS keep %3$s FROM %1$I t GROUP BY %2$s HAVING count(*) > 1),
+				gone AS (DELETE FROM %1$I t USING d WHERE (%2$s) = (%4$s) AND t.ctid <> d.keep)
+			UPDATE %1$I t SET updated_at = t.updated_at %5$s FROM d WHERE t.ctid = d.keep', o.relname, named,
+			(SELECT coalesce(string_agg(format(', %s(t.%I) AS %2$I', f, k), ''), '') FROM (SELECT 'sum' AS f, unnest(o.counts::text[]) AS k UNION ALL SELECT 'max', unnest(o.latest::text[])) c),
+			replace(named, 't.', 'd.'),
+			(SELECT coalesce(string_agg(format(', %I = d.%1$I', k), ''), '') FROM unnest((o.counts::text[]) || (o.latest::text[])) k));
+		EXECUTE format('CREATE UNIQUE INDEX ON %I (%s)', o.relname, replace(named, 't.', ''));
+	END LOOP;
+END
+$older$;
+-- +goose StatementEnd
+
+CREATE UNIQUE INDEX IF NOT EXISTS athena_clients_by_name ON athena_clients (client_name);
+CREATE UNIQUE INDEX IF NOT EXISTS public_routes_by_key ON public_routes (route_key) WHERE deleted_at IS NULL;
+CREATE INDEX IF NOT EXISTS api_key_auth_log_by_time ON api_key_auth_log (created_at, id);
+CREATE INDEX IF NOT EXISTS gateway_operation_log_by_time ON gateway_operation_log (created_at, id);
+CREATE INDEX IF NOT EXISTS gateway_operation_log_by_table ON gateway_operation_log (client_name, table_name, created_at);
+-- Of rows that an older installation wrote, which are still to be completed.
+CREATE INDEX IF NOT EXISTS gateway_operation_log_older ON gateway_operation_log (id) WHERE door IS NULL;
+-- Without it the planner takes them for few, and sorts all of them for each step.
+ANALYZE gateway_operation_log;
+CREATE INDEX IF NOT EXISTS admission_events_by_time ON admission_events (created_at, id);
+CREATE INDEX IF NOT EXISTS admin_audit_log_by_time ON admin_audit_log (created_at, id);

@@ -8,6 +8,7 @@ CREATE TABLE control_versions (
 CREATE TABLE ledger_batches (
 	id TEXT PRIMARY KEY,
 	created_at TIMESTAMP NOT NULL);
+CREATE INDEX ledger_batches_by_time ON ledger_batches (created_at);
 CREATE TABLE athena_clients (
 	id TEXT PRIMARY KEY,
 	client_name TEXT NOT NULL DEFAULT '',
@@ -189,3 +190,4 @@ CREATE TABLE admin_audit_log (
 	trace_id TEXT,
 	before TEXT,
 	after TEXT);
+CREATE INDEX admin_audit_log_by_time ON admin_audit_log (created_at);
