@@ -30,12 +30,21 @@ type server struct {
 // has made.
 func serve(t testing.TB, c *config.Config, before ...func(*Gateway)) *server {
 	t.Helper()
+	log := &testenv.Output{}
+	s := serveLogging(t, c, log, before...)
+	s.log = log
+	return s
+}
+
+// serveLogging is serve with another place for all that the gateway logs.
+func serveLogging(t testing.TB, c *config.Config, log io.Writer, before ...func(*Gateway)) *server {
+	t.Helper()
 	if c.Ledger.URI == "" {
 		c.Ledger.URI = "sqlite://" + filepath.Join(t.TempDir(), "ledger.db")
 	}
-	s := &server{log: &testenv.Output{}}
+	s := &server{}
 	var err error
-	s.Gateway, err = Open(context.Background(), c, Options{Logger: hclog.New(&hclog.LoggerOptions{Output: s.log, Level: hclog.Trace}), Version: "test"})
+	s.Gateway, err = Open(context.Background(), c, Options{Logger: hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Trace}), Version: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
