@@ -413,6 +413,9 @@ func FuzzAdminPaths(f *testing.F) {
 	for _, spelling := range spellings(path) {
 		f.Add(method, spelling, "")
 	}
+	until(f, func() bool { // the file's clients are put into the catalog in the background
+		return ledgertest.Count(f, w.ledger, "SELECT count(*) FROM athena_clients") == 2 && w.labels(f)["client=shop"]
+	})
 	before, audited := w.labels(f), ledgertest.Count(f, w.ledger, "SELECT count(*) FROM admin_audit_log")
 	known := map[string]bool{"route=unmatched": true, "method=any": true, "client=shop": true, "client=bank": true, "client=": true}
 	for _, route := range w.routes {
