@@ -22,7 +22,7 @@ import (
 type server struct {
 	*Gateway
 	url, address string
-	log          *testenv.Output // all that it logs
+	log          *testenv.Output // all that it logs; nil where options have a logger
 	stop         func()
 	lossy        bool         // its ledger is away: what is queued for it is lost
 	played       atomic.Int64 // scenarios
@@ -35,15 +35,19 @@ func serve(t testing.TB, c *config.Config, before ...func(*Gateway)) *server {
 	return serveWith(t, c, Options{}, before...)
 }
 
-// serveWith is serve with options; their logger and version are its own.
+// serveWith is serve with options; their version is its own, and their logger if they have none.
 func serveWith(t testing.TB, c *config.Config, o Options, before ...func(*Gateway)) *server {
 	t.Helper()
 	if c.Ledger.URI == "" {
 		c.Ledger.URI = "sqlite://" + filepath.Join(t.TempDir(), "ledger.db")
 	}
-	s := &server{log: &testenv.Output{}}
+	s := &server{}
 	var err error
-	o.Logger, o.Version = hclog.New(&hclog.LoggerOptions{Output: s.log, Level: hclog.Trace}), "test"
+	if o.Logger == nil {
+		s.log = &testenv.Output{}
+		o.Logger = hclog.New(&hclog.LoggerOptions{Output: s.log, Level: hclog.Trace})
+	}
+	o.Version = "test"
 	s.Gateway, err = Open(context.Background(), c, o)
 	if err != nil {
 		t.Fatal(err)
