@@ -28,7 +28,7 @@ func (l *Ledger) migrate(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, migrationTime)
 	defer cancel()
 	if l.postgres {
-		_, err := migratePostgres(ctx, l.db)
+		_, err := migratePostgres(ctx, l.db, nil)
 		return err
 	}
 	unlock, err := lockFile(l.lockFile)
@@ -40,8 +40,9 @@ func (l *Ledger) migrate(ctx context.Context) error {
 	return err
 }
 
-// migratePostgres returns how many migrations were applied.
-func migratePostgres(ctx context.Context, db *sql.DB) (int, error) {
+// migratePostgres returns how many migrations were applied. If damaged, which may be nil, says
+// so, all are applied again: each makes only what is not there.
+func migratePostgres(ctx context.Context, db *sql.DB, damaged func() (bool, error)) (int, error) {
 	reach, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	lock, err := db.Conn(reach)
@@ -57,6 +58,17 @@ func migratePostgres(ctx context.Context, db *sql.DB) (int, error) {
 		defer cancel()
 		_, _ = lock.ExecContext(ctx, "SELECT pg_advisory_unlock($1)", int64(migrationLock))
 	}()
+	n, err := up(ctx, db, goose.DialectPostgres, "postgres")
+	if err != nil || damaged == nil {
+		return n, err
+	}
+	again, err := damaged()
+	if err != nil || !again {
+		return n, err
+	}
+	if _, err := lock.ExecContext(ctx, "DELETE FROM "+migrationsTable+" WHERE version_id > 0"); err != nil {
+		return n, err
+	}
 	return up(ctx, db, goose.DialectPostgres, "postgres")
 }
 

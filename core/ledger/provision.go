@@ -165,11 +165,15 @@ func (t *Target) String() string {
 }
 
 // Provision makes the tables of the ledger that are not there, and brings the others up to
-// date. Calls at the same time follow each other. Errors are *sdk.Error.
+// date, also where they were provisioned before and one has been dropped since. Calls at the
+// same time follow each other. Errors are *sdk.Error.
 func (t *Target) Provision(ctx context.Context) (*Applied, error) {
 	db := t.open()
 	defer db.Close()
-	migrated, err := migratePostgres(ctx, db)
+	migrated, err := migratePostgres(ctx, db, func() (bool, error) {
+		_, missing, err := inspect(ctx, db)
+		return len(missing) > 0, err
+	})
 	if err != nil {
 		return nil, t.classify(ctx, err)
 	}
@@ -184,13 +188,20 @@ func (t *Target) Provision(ctx context.Context) (*Applied, error) {
 func (t *Target) Inspect(ctx context.Context) (present, missing []string, err error) {
 	db := t.open()
 	defer db.Close()
+	if present, missing, err = inspect(ctx, db); err != nil {
+		return nil, nil, t.classify(ctx, err)
+	}
+	return present, missing, nil
+}
+
+func inspect(ctx context.Context, db *sql.DB) (present, missing []string, err error) {
 	present, missing = []string{}, []string{}
 	for _, name := range Tables() {
 		var there bool
 		err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT FROM pg_catalog.pg_class
 			WHERE relname = $1 AND relkind IN ('r', 'p') AND pg_catalog.pg_table_is_visible(oid))`, name).Scan(&there)
 		if err != nil {
-			return nil, nil, t.classify(ctx, err)
+			return nil, nil, err
 		}
 		if there {
 			present = append(present, name)

@@ -310,3 +310,27 @@ func TestPin(t *testing.T) {
 		}
 	}
 }
+
+// TestProvisionDamaged makes a table anew that was dropped, and keeps the others.
+func TestProvisionDamaged(t *testing.T) {
+	t.Parallel()
+	uri := testenv.Database(t)
+	if _, err := target(t, uri).Provision(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	rows(t, uri, `INSERT INTO api_registry (id, name) VALUES ('0198c0de-0000-7000-8000-000000000001', 'kept') RETURNING name`)
+	rows(t, uri, "DROP TABLE gateway_operation_log")
+	applied, err := target(t, uri).Provision(t.Context())
+	if err != nil || applied.Statements == 0 {
+		t.Fatalf("%+v, %v", applied, err)
+	}
+	if _, missing, err := target(t, uri).Inspect(t.Context()); err != nil || len(missing) > 0 {
+		t.Errorf("missing: %v, %v", missing, err)
+	}
+	if got := rows(t, uri, "SELECT name FROM api_registry"); !slices.Equal(got, []string{"kept"}) {
+		t.Errorf("%q", got)
+	}
+	if again, err := target(t, uri).Provision(t.Context()); err != nil || again.Statements != 0 {
+		t.Errorf("%+v, %v", again, err)
+	}
+}

@@ -232,9 +232,7 @@ func (l *Log) Refresh(ctx context.Context, audit *ledger.Audit) error {
 	case <-ctx.Done():
 		return ledger.Classify(ctx.Err())
 	}
-	if err := l.ledger.Flush(ctx); err != nil {
-		return ledger.Classify(err)
-	}
+	l.Flush(ctx) // what is not written yet is counted when it is
 	for try := 1; ; try++ {
 		d, err := l.drift(ctx)
 		if err != nil {
