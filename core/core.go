@@ -39,6 +39,8 @@ import (
 type Options struct {
 	Logger  hclog.Logger
 	Version string
+
+	lookEvery time.Duration // see ledger.Options
 }
 
 // Gateway is a running gateway.
@@ -63,7 +65,7 @@ type Gateway struct {
 func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 	g := &Gateway{config: c, metrics: prometheus.NewRegistry()}
 	g.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if err := g.openLedger(ctx, o.Logger); err != nil {
+	if err := g.openLedger(ctx, o); err != nil {
 		return nil, errors.Join(err, g.Close(ctx))
 	}
 	var err error
@@ -170,10 +172,10 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 }
 
 // openLedger opens the ledger and, where Redis is configured, the notices of its changes.
-func (g *Gateway) openLedger(ctx context.Context, logger hclog.Logger) (err error) {
-	options := ledger.Options{URI: g.config.Ledger.URI, Logger: logger.Named("ledger"), Registry: g.metrics}
+func (g *Gateway) openLedger(ctx context.Context, o Options) (err error) {
+	options := ledger.Options{URI: g.config.Ledger.URI, Logger: o.Logger.Named("ledger"), Registry: g.metrics, LookEvery: o.lookEvery}
 	if url := string(g.config.Redis.URL); url != "" {
-		g.notices, err = notice.Open(url, logger.Named("redis"), func(string) {
+		g.notices, err = notice.Open(url, o.Logger.Named("redis"), func(string) {
 			if l := g.heard.Load(); l != nil {
 				l.Wake()
 			}

@@ -44,60 +44,119 @@ func (s *server) code(t *testing.T, client, key string) string {
 	return strings.TrimSpace(fmt.Sprint(status, " ", members.Code))
 }
 
-// TestTwoGateways changes keys and clients through one gateway of a PostgreSQL ledger; the
-// other follows, with notices over Redis and without.
+// TestTwoGateways changes keys, clients, settings and routes through one gateway of a PostgreSQL
+// ledger: a request that the other gets 2 s after the change was answered meets it. Without
+// Redis they look every second; with it they look never, and are told.
 func TestTwoGateways(t *testing.T) {
-	for name, redis := range map[string]func(t *testing.T) string{
-		"looking": func(*testing.T) string { return "" },
-		"redis":   func(t *testing.T) string { return testenv.Redis(t).URL },
-	} {
-		t.Run(name, func(t *testing.T) {
-			uri, url := testenv.Database(t), redis(t)
-			configure := func(c *config.Config) {
-				c.Redis.URL = config.Secret(url)
-				c.Ledger.AllowPlaintextSecrets = true
+	for _, kind := range []string{"looking", "redis"} {
+		t.Run(kind, func(t *testing.T) {
+			uri, options := testenv.Database(t), Options{}
+			configure := func(c *config.Config) { c.Ledger.AllowPlaintextSecrets = true }
+			listening := func() {}
+			if kind == "redis" {
+				options.lookEvery = time.Hour
+				server := testenv.Redis(t)
+				configure = func(c *config.Config) { c.Ledger.AllowPlaintextSecrets, c.Redis.URL = true, config.Secret(server.URL) }
+				listening = func() { until(t, func() bool { return server.Listeners(t, "athena:changes") == 2 }) }
 			}
-			a, b := shop(t, uri, configure), shop(t, uri, configure)
-			slowest := time.Duration(0)
-			follows := func(what, client, key, want string) {
+			a := serveWith(t, shopConfig(t, uri, configure), options)
+			b := serveWith(t, shopConfig(t, uri, configure), options)
+			listening()
+
+			var told, other *server
+			var answered time.Time
+			change := func(on *server, method, path, body string, want int) map[string]any {
 				t.Helper()
-				if got := a.code(t, client, key); got != want {
+				made := on.operate(t, method, path, body, want)
+				answered = time.Now()
+				if told, other = a, b; on == b {
+					told, other = b, a
+				}
+				return made
+			}
+			slowest := time.Duration(0)
+			follows := func(what string, seen func(*server) string, want string) {
+				t.Helper()
+				if got := seen(told); got != want {
 					t.Fatalf("%s: the gateway that was told answers %s, want %s", what, got, want)
 				}
-				started := time.Now()
-				until(t, func() bool { return b.code(t, client, key) == want })
-				slowest = max(slowest, time.Since(started))
+				for pause := time.NewTicker(10 * time.Millisecond); ; <-pause.C {
+					after := time.Since(answered)
+					got := seen(other)
+					if got == want {
+						pause.Stop()
+						slowest = max(slowest, after)
+						return
+					}
+					if after > 2*time.Second {
+						t.Fatalf("%s: %v after the answer the other gateway answers %s, want %s", what, after, got, want)
+					}
+				}
+			}
+			fetch := func(client, key string) func(*server) string {
+				return func(s *server) string { return s.code(t, client, key) }
 			}
 
-			made := a.operate(t, "POST", "/admin/api-keys", `{"name":"one","client_name":"shop","rights":["gateway.fetch.execute"]}`, 201)
+			made := change(a, "POST", "/admin/api-keys", `{"name":"one","client_name":"shop","rights":["gateway.fetch.execute"]}`, 201)
 			key := made["api_key"].(string)
 			id := made["record"].(map[string]any)["id"].(string)
-			a.operate(t, "PUT", "/admin/api-key-config", `{"enforce_api_keys":true}`, 200)
-			follows("keys are asked for", "shop", "", "401 api_key_required")
-			follows("a key was made", "shop", key, "200")
-			a.operate(t, "DELETE", "/admin/api-keys/"+id, "", 200)
-			follows("it is revoked", "shop", key, "401 invalid_api_key")
-			a.operate(t, "PUT", "/admin/api-key-config", `{"enforce_api_keys":false}`, 200)
-			follows("keys are not asked for", "shop", "", "200")
+			change(a, "PUT", "/admin/api-key-config", `{"enforce_api_keys":true}`, 200)
+			follows("keys are asked for", fetch("shop", ""), "401 api_key_required")
+			follows("a key was made", fetch("shop", key), "200")
+			change(b, "PATCH", "/admin/api-keys/"+id, `{"rights":["gateway.insert.execute"]}`, 200)
+			follows("it has another right", fetch("shop", key), "403 right_required")
+			change(a, "PATCH", "/admin/api-keys/"+id, `{"rights":["gateway.fetch.execute"]}`, 200)
+			follows("it has the right again", fetch("shop", key), "200")
+			change(b, "PUT", "/admin/api-key-clients/shop", `{"enforce_api_keys":false}`, 200)
+			follows("the client asks for none", fetch("shop", ""), "200")
+			change(a, "DELETE", "/admin/api-key-clients/shop", "", 200)
+			follows("the client asks as all do", fetch("shop", ""), "401 api_key_required")
+			change(a, "DELETE", "/admin/api-keys/"+id, "", 200)
+			follows("the key is revoked", fetch("shop", key), "401 invalid_api_key")
+			change(b, "PUT", "/admin/api-key-config", `{"enforce_api_keys":false}`, 200)
+			follows("keys are not asked for", fetch("shop", ""), "200")
 
 			file := filepath.Join(t.TempDir(), "late.db")
-			body := fmt.Sprintf(`{"client_name":"late","backend":"sqlite","config":{"path":%q,"sample":true}}`, file)
-			a.operate(t, "POST", "/admin/clients", body, 201)
-			follows("a client was added", "late", "", "200")
-			a.operate(t, "PUT", "/admin/clients/late/freeze", `{"is_frozen":true}`, 200)
-			follows("it is frozen", "late", "", "503 client_frozen")
-			a.operate(t, "PUT", "/admin/clients/late/freeze", `{"is_frozen":false}`, 200)
-			follows("it is not frozen", "late", "", "200")
-			a.operate(t, "PATCH", "/admin/clients/late", fmt.Sprintf(`{"config":{"path":%q}}`, emptyFile(t)), 200)
-			follows("it is another file", "late", "", "404 undefined_table")
-			a.operate(t, "PUT", "/admin/client-configs/late", `{"sql_enabled":false}`, 200)
-			until(t, func() bool {
-				status, _ := b.send(t, "POST", "/gateway/query", `{"query":"select 1"}`, "X-Athena-Client", "late")
-				return status == 403
-			})
-			a.operate(t, "DELETE", "/admin/clients/late", "", 200)
-			follows("it is deleted", "late", "", "503 client_deleted")
-			t.Logf("the slowest change was seen by the other gateway after %v", slowest)
+			change(a, "POST", "/admin/clients", fmt.Sprintf(`{"client_name":"late","backend":"sqlite","config":{"path":%q,"sample":true}}`, file), 201)
+			follows("a client was added", fetch("late", ""), "200")
+			change(a, "PUT", "/admin/clients/late/freeze", `{"is_frozen":true}`, 200)
+			follows("it is frozen", fetch("late", ""), "503 client_frozen")
+			change(b, "PUT", "/admin/clients/late/freeze", `{"is_frozen":false}`, 200)
+			follows("it is not frozen", fetch("late", ""), "200")
+			change(a, "PATCH", "/admin/clients/late", fmt.Sprintf(`{"config":{"path":%q}}`, emptyFile(t)), 200)
+			follows("it is another file", fetch("late", ""), "404 undefined_table")
+			sql := func(s *server) string {
+				return fmt.Sprint(s.request(t, "POST", "/gateway/query", `{"query":"select 1"}`, "X-Athena-Client", "late").status)
+			}
+			change(a, "PUT", "/admin/client-configs/late", `{"sql_enabled":false}`, 200)
+			follows("it takes no SQL", sql, "403")
+			change(b, "DELETE", "/admin/client-configs/late", "", 200)
+			follows("it takes SQL again", sql, "200")
+			change(a, "DELETE", "/admin/clients/late", "", 200)
+			follows("it is deleted", fetch("late", ""), "503 client_deleted")
+
+			public := func(s *server) string {
+				reply := s.request(t, "POST", "/public/shared/fetch", `{"limit":1}`)
+				return strings.TrimSpace(fmt.Sprint(reply.status, " ", reply.code()))
+			}
+			change(a, "POST", "/admin/public-routes", `{"route_key":"shared","client_name":"shop","table_name":"crew","operation":"fetch"}`, 201)
+			follows("a route was made", public, "200")
+			change(b, "PATCH", "/admin/public-routes/shared", `{"operation":"insert"}`, 200)
+			follows("it offers something else", public, "403 operation_not_allowed")
+			change(a, "PATCH", "/admin/public-routes/shared", `{"operation":"fetch","is_active":false}`, 200)
+			follows("it is not active", public, "404 unknown_public_route")
+			change(b, "PATCH", "/admin/public-routes/shared", `{"is_active":true}`, 200)
+			follows("it is active again", public, "200")
+			change(a, "DELETE", "/admin/public-routes/shared", "", 200)
+			follows("it is removed", public, "404 unknown_public_route")
+			listed := func(s *server) string {
+				return fmt.Sprint(strings.Count(s.request(t, "GET", "/registry", "").body, "books"))
+			}
+			entry := change(b, "POST", "/admin/registry", `{"name":"books"}`, 201)["entry"].(map[string]any)["id"].(string)
+			follows("an API is in the catalogue", listed, "1")
+			change(a, "DELETE", "/admin/registry/"+entry, "", 200)
+			follows("it is not", listed, "0")
+			t.Logf("the slowest change was met by a request %v after its answer", slowest)
 
 			for _, s := range []*server{a, b} { // what came before is counted now
 				if err := s.ledger.Flush(t.Context()); err != nil {

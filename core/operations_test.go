@@ -28,6 +28,12 @@ const adminKey = "0123456789abcdef"
 // broken, which cannot be opened.
 func shop(t *testing.T, ledgerURI string, change ...func(*config.Config)) *server {
 	t.Helper()
+	return serve(t, shopConfig(t, ledgerURI, change...))
+}
+
+// shopConfig is the configuration of shop.
+func shopConfig(t *testing.T, ledgerURI string, change ...func(*config.Config)) *config.Config {
+	t.Helper()
 	file, err := json.Marshal(map[string]any{"path": filepath.Join(t.TempDir(), "shop.db"), "sample": true})
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +48,7 @@ func shop(t *testing.T, ledgerURI string, change ...func(*config.Config)) *serve
 	for _, f := range change {
 		f(c)
 	}
-	return serve(t, c)
+	return c
 }
 
 // send sends a request with headers in pairs and returns status and body.

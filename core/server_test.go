@@ -30,12 +30,19 @@ type server struct {
 // has made.
 func serve(t testing.TB, c *config.Config, before ...func(*Gateway)) *server {
 	t.Helper()
+	return serveWith(t, c, Options{}, before...)
+}
+
+// serveWith is serve with options; their logger and version are its own.
+func serveWith(t testing.TB, c *config.Config, o Options, before ...func(*Gateway)) *server {
+	t.Helper()
 	if c.Ledger.URI == "" {
 		c.Ledger.URI = "sqlite://" + filepath.Join(t.TempDir(), "ledger.db")
 	}
 	s := &server{log: &testenv.Output{}}
 	var err error
-	s.Gateway, err = Open(context.Background(), c, Options{Logger: hclog.New(&hclog.LoggerOptions{Output: s.log, Level: hclog.Trace}), Version: "test"})
+	o.Logger, o.Version = hclog.New(&hclog.LoggerOptions{Output: s.log, Level: hclog.Trace}), "test"
+	s.Gateway, err = Open(context.Background(), c, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// lookEvery is how often the ledger is asked for changes that other gateways made, which is
-// also how its state is known.
+// lookEvery is how often the ledger is usually asked for changes that other gateways made,
+// which is also how its state is known.
 const lookEvery = time.Second
 
 // follower keeps one part of the control plane in memory.
@@ -113,7 +113,7 @@ func (l *Ledger) refresh(ctx context.Context, f *follower) error {
 // watch makes a PostgreSQL ledger ready that could not be reached, then looks for changes
 // until ctx ends.
 func (l *Ledger) watch(ctx context.Context) {
-	ticker := time.NewTicker(lookEvery)
+	ticker := time.NewTicker(l.every)
 	defer ticker.Stop()
 	for !l.isReady() {
 		select {

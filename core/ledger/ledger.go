@@ -9,6 +9,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -33,6 +34,8 @@ type Options struct {
 	// for their next look; nil where nothing carries such notices. What it hears of others
 	// goes to Wake.
 	Publish func(Subject)
+	// LookEvery is how often the ledger is asked for changes of other gateways; 0: every second.
+	LookEvery time.Duration
 }
 
 // Ledger is the gateway's own database.
@@ -48,6 +51,7 @@ type Ledger struct {
 	stop     context.CancelFunc
 	tasks    sync.WaitGroup
 	wake     chan struct{} // looks for changes at once
+	every    time.Duration // how often it looks without that
 	closed   func()
 	lockFile string // of SQLite: held while its tables are made
 
@@ -81,7 +85,7 @@ const deadline = 10 * time.Second
 // the background.
 func Open(ctx context.Context, o Options) (*Ledger, error) {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	l := &Ledger{log: o.Logger, publish: o.Publish, ready: make(chan struct{}), stop: stop, wake: make(chan struct{}, 1)}
+	l := &Ledger{log: o.Logger, publish: o.Publish, ready: make(chan struct{}), stop: stop, wake: make(chan struct{}, 1), every: cmp.Or(o.LookEvery, lookEvery)}
 	l.state.Store(&state{problem: "it has not been reached yet"})
 	l.metrics = newMetrics(l, o.Registry)
 	if err := l.open(background, o.URI); err != nil {

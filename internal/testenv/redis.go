@@ -3,6 +3,7 @@
 package testenv
 
 import (
+	"fmt"
 	"net"
 	"os/exec"
 	"path/filepath"
@@ -44,6 +45,24 @@ func (s *RedisServer) Start(t testing.TB) {
 		t.Fatal(err)
 	}
 	waitForPort(t, net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)), log)
+}
+
+// Listeners is how many connections have subscribed to a channel.
+func (s *RedisServer) Listeners(t testing.TB, channel string) (n int) {
+	t.Helper()
+	conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var name string
+	if _, err = fmt.Fprintf(conn, "PUBSUB NUMSUB %s\r\n", channel); err == nil { // the answer: *2 $LENGTH CHANNEL :N
+		_, err = fmt.Fscanf(conn, "*2\r\n$%d\r\n%s\r\n:%d\r\n", new(int), &name, &n)
+	}
+	if err != nil || name != channel {
+		t.Fatalf("Redis tells no subscribers of %q: %v", channel, err)
+	}
+	return n
 }
 
 // Stop kills it.
