@@ -1,10 +1,16 @@
 package core
 
 import (
+	"bufio"
+	"database/sql"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -125,13 +131,13 @@ func TestTwoGateways(t *testing.T) {
 			follows("it is not frozen", fetch("late", ""), "200")
 			change(a, "PATCH", "/admin/clients/late", fmt.Sprintf(`{"config":{"path":%q}}`, emptyFile(t)), 200)
 			follows("it is another file", fetch("late", ""), "404 undefined_table")
-			sql := func(s *server) string {
+			takesSQL := func(s *server) string {
 				return fmt.Sprint(s.request(t, "POST", "/gateway/query", `{"query":"select 1"}`, "X-Athena-Client", "late").status)
 			}
 			change(a, "PUT", "/admin/client-configs/late", `{"sql_enabled":false}`, 200)
-			follows("it takes no SQL", sql, "403")
+			follows("it takes no SQL", takesSQL, "403")
 			change(b, "DELETE", "/admin/client-configs/late", "", 200)
-			follows("it takes SQL again", sql, "200")
+			follows("it takes SQL again", takesSQL, "200")
 			change(a, "DELETE", "/admin/clients/late", "", 200)
 			follows("it is deleted", fetch("late", ""), "503 client_deleted")
 
@@ -184,76 +190,253 @@ func requests(t *testing.T, s *server) float64 {
 	return s.operate(t, "GET", "/admin/clients/shop/statistics", "", 200)["statistics"].(map[string]any)["total_requests"].(float64)
 }
 
-// TestLedgerOutage: the ledger hangs, then crashes, under load with keys asked for. No data
-// request fails, and in the end the log has every request but those that are counted as lost.
-func TestLedgerOutage(t *testing.T) {
-	server := testenv.Server(t, testenv.ServerOptions{})
-	s := shop(t, server.URI("postgres"))
-	made := s.operate(t, "POST", "/admin/api-keys", `{"name":"one","rights":["gateway.fetch.execute"]}`, 201)
-	key := made["api_key"].(string)
-	s.operate(t, "PUT", "/admin/api-key-config", `{"enforce_api_keys":true}`, 200)
+// load is requests that are sent one after the other until it stops.
+type load struct {
+	sent, failed atomic.Int64
+	first        atomic.Pointer[string] // what the first failure was
+	stop         func()
+}
 
-	stop := make(chan struct{})
-	var sent, failed atomic.Int64
-	var load sync.WaitGroup
+// fetches sends fetches to the client shop from four callers.
+func (s *server) fetches(t *testing.T, key string) *load {
+	l := &load{}
+	stopped := make(chan struct{})
+	var callers sync.WaitGroup
 	for range 4 {
-		load.Go(func() {
+		callers.Go(func() {
 			client := &http.Client{Transport: &http.Transport{}}
 			defer client.CloseIdleConnections()
 			for {
 				select {
-				case <-stop:
+				case <-stopped:
 					return
 				default:
 				}
 				request, _ := http.NewRequest("POST", s.url+"/gateway/fetch", strings.NewReader(crew))
 				request.Header.Set("X-Athena-Client", "shop")
 				request.Header.Set("apikey", key)
-				sent.Add(1)
-				if response, err := client.Do(request); err != nil || response.StatusCode != 200 {
-					failed.Add(1)
-				} else {
-					_ = response.Body.Close()
+				l.sent.Add(1)
+				response, err := client.Do(request)
+				problem := fmt.Sprint(err)
+				if err == nil {
+					var body []byte
+					body, err = io.ReadAll(response.Body)
+					response.Body.Close()
+					problem = fmt.Sprint(response.StatusCode, " ", err, " ", string(body))
+					if err == nil && response.StatusCode == 200 {
+						continue
+					}
 				}
+				l.failed.Add(1)
+				l.first.CompareAndSwap(nil, &problem)
 			}
 		})
 	}
-	ledger := func() string {
-		_, body := s.send(t, "GET", "/health", "", "X-Athena-Key", adminKey)
-		var members struct{ Ledger struct{ State string } }
-		if err := json.Unmarshal(body, &members); err != nil {
-			t.Fatal(err)
-		}
-		return members.Ledger.State
+	l.stop = sync.OnceFunc(func() {
+		close(stopped)
+		callers.Wait()
+	})
+	t.Cleanup(l.stop)
+	return l
+}
+
+// ledgerState is what /health and /metrics say of the ledger, which have to agree.
+func (s *server) ledgerState(t *testing.T) (state string, queued float64) {
+	t.Helper()
+	var health struct {
+		Status string
+		Ledger struct{ State string }
 	}
-	server.Freeze(t)
-	until(t, func() bool { return ledger() == "unavailable" })
-	if _, metrics := s.send(t, "GET", "/metrics", ""); !strings.Contains(string(metrics), "\nathena_ledger_available 0\n") {
-		t.Error("the metrics do not say that the ledger is down")
+	reply := s.request(t, "GET", "/health", "", "X-Athena-Key", adminKey)
+	if err := json.Unmarshal([]byte(reply.body), &health); err != nil || reply.status != 200 {
+		t.Fatalf("%v: %d %s", err, reply.status, reply.body)
 	}
-	time.Sleep(outage)
-	server.Kill()
-	time.Sleep(outage)
-	if state := ledger(); state != "unavailable" {
-		t.Errorf("the ledger is %s", state)
+	if (health.Status == "ok") != (health.Ledger.State == "ready") {
+		t.Errorf("/health is %s while the ledger is %s", health.Status, health.Ledger.State)
 	}
-	server.Start(t)
-	until(t, func() bool { return ledger() == "ready" })
-	close(stop)
-	load.Wait()
+	return health.Ledger.State, s.metric(t, "athena_ledger_queued_rows")
+}
+
+// metric is the value of a metric with its labels.
+func (s *server) metric(t *testing.T, name string) (value float64) {
+	t.Helper()
+	text := s.request(t, "GET", "/metrics", "").body
+	_, after, found := strings.Cut(text, "\n"+name+" ")
+	line, _, _ := strings.Cut(after, "\n")
+	if _, err := fmt.Sscan(line, &value); err != nil || !found {
+		t.Fatalf("no %s in %.2000s", name, text)
+	}
+	return value
+}
+
+// settle ends the load and compares what was sent with what the log has and what the metric of
+// the log counts as lost.
+func (s *server) settle(t *testing.T, l *load) (logged, lost int64) {
+	t.Helper()
+	l.stop()
 	if err := s.ledger.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if failed.Load() > 0 {
-		t.Errorf("%d of %d requests failed", failed.Load(), sent.Load())
+	if l.failed.Load() > 0 {
+		t.Errorf("%d of %d requests failed, the first with %s", l.failed.Load(), l.sent.Load(), *l.first.Load())
 	}
-	lost := s.ledger.Status().Dropped
-	logged := ledgertest.Count(t, s.ledger, "SELECT count(*) FROM gateway_operation_log WHERE operation = 'fetch'")
-	t.Logf("%d requests, %d in the log, %d rows of all logs lost", sent.Load(), logged, lost)
-	if logged+lost < sent.Load() || logged > sent.Load() || lost == 0 && logged != sent.Load() {
-		t.Errorf("%d requests, %d in the log, %d lost", sent.Load(), logged, lost)
+	logged = ledgertest.Count(t, s.ledger, "SELECT count(*) FROM gateway_operation_log WHERE operation = 'fetch'")
+	lost = int64(s.metric(t, `athena_ledger_dropped_rows_total{log="gateway_operation_log"}`))
+	t.Logf("%d requests, %d in the log, %d lost", l.sent.Load(), logged, lost)
+	if logged+lost != l.sent.Load() {
+		t.Errorf("%d requests, but %d in the log and %d lost", l.sent.Load(), logged, lost)
+	}
+	if n := ledgertest.Count(t, s.ledger, "SELECT count(DISTINCT request_id) FROM gateway_operation_log WHERE operation = 'fetch'"); n != logged {
+		t.Errorf("%d rows of %d requests", logged, n)
 	}
 	if n := requests(t, s); int64(n) != logged {
 		t.Errorf("the statistics count %v requests, the log %d", n, logged)
+	}
+	return logged, lost
+}
+
+// healthy leaves out the client that cannot be opened.
+func healthy(c *config.Config) {
+	c.Clients = slices.DeleteFunc(c.Clients, func(client config.Client) bool { return client.Problem != "" })
+}
+
+// keyed makes a key and asks for keys.
+func (s *server) keyed(t *testing.T) (key string) {
+	t.Helper()
+	made := s.operate(t, "POST", "/admin/api-keys", `{"name":"one","rights":["gateway.fetch.execute"]}`, 201)
+	s.operate(t, "PUT", "/admin/api-key-config", `{"enforce_api_keys":true}`, 200)
+	return made["api_key"].(string)
+}
+
+// TestLedgerOutage: under load with keys asked for the ledger hangs, then all of its processes
+// are killed as they hang, and it recovers. No data request fails, /health and the metrics say
+// what is the matter, and in the end the log has every request but those that are counted as
+// lost.
+func TestLedgerOutage(t *testing.T) {
+	postgres := testenv.Server(t, testenv.ServerOptions{})
+	s := shop(t, postgres.URI("postgres"), healthy)
+	l := s.fetches(t, s.keyed(t))
+	answers := func(state string, available float64) func() bool {
+		return func() bool {
+			is, _ := s.ledgerState(t)
+			return is == state && s.metric(t, "athena_ledger_available") == available
+		}
+	}
+	until(t, answers("ready", 1))
+	away := func(during time.Duration) { // it says so all the time, and what is to be logged waits
+		t.Helper()
+		until(t, answers("unavailable", 0))
+		queued := 0.0
+		for end := time.Now().Add(during); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+			if !answers("unavailable", 0)() {
+				t.Fatal("it is not said that the ledger is away")
+			}
+			_, n := s.ledgerState(t)
+			queued = max(queued, n)
+		}
+		if queued == 0 {
+			t.Error("nothing waits to be written")
+		}
+	}
+	postgres.Freeze(t)
+	away(outage)
+	postgres.Crash(t)
+	away(outage)
+	if reply := s.request(t, "PUT", "/admin/api-key-config", `{"enforce_api_keys":false}`, "X-Athena-Key", adminKey); reply.status != 503 || reply.code() != "ledger_unavailable" {
+		t.Errorf("a change without the ledger: %d %s", reply.status, reply.body)
+	}
+	if reply := s.request(t, "GET", "/ready", ""); reply.status != 200 {
+		t.Errorf("/ready: %d %s", reply.status, reply.body)
+	}
+	const written = `athena_ledger_written_rows_total{log="gateway_operation_log"}`
+	before := s.metric(t, written)
+	postgres.Start(t)
+	if !postgres.LogContains("automatic recovery in progress") {
+		t.Error("there was nothing to recover from")
+	}
+	until(t, answers("ready", 1))
+	until(t, func() bool { return s.metric(t, written) > before })
+	s.settle(t, l)
+}
+
+// TestLedgerLocked: another process keeps the SQLite ledger's lock for writing, under load with
+// keys asked for. No data request fails, and the log has all of them afterwards.
+func TestLedgerLocked(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ledger.db")
+	s := shop(t, "sqlite://"+file, healthy)
+	l := s.fetches(t, s.keyed(t))
+	unlock := lockFile(t, file)
+	before := l.sent.Load()
+	until(t, func() bool { _, queued := s.ledgerState(t); return queued > 0 && l.sent.Load() > before+100 })
+	written := s.metric(t, `athena_ledger_written_rows_total{log="gateway_operation_log"}`)
+	reply := s.request(t, "PUT", "/admin/api-key-config", `{"enforce_api_keys":false}`, "X-Athena-Key", adminKey)
+	if reply.status != 503 || reply.code() != "ledger_unavailable" {
+		t.Errorf("a change while another writes: %d %s", reply.status, reply.body)
+	}
+	if n := s.metric(t, `athena_ledger_written_rows_total{log="gateway_operation_log"}`); n != written {
+		t.Errorf("it is not locked: %v rows were written", n-written)
+	}
+	unlock()
+	until(t, func() bool {
+		return s.metric(t, `athena_ledger_written_rows_total{log="gateway_operation_log"}`) > written
+	})
+	if _, lost := s.settle(t, l); lost != 0 {
+		t.Errorf("%d rows were lost", lost)
+	}
+	s.operate(t, "PUT", "/admin/api-key-config", `{"enforce_api_keys":false}`, 200)
+}
+
+// lockFile makes another process take the lock for writing of a SQLite file, until unlock.
+func lockFile(t *testing.T, file string) (unlock func()) {
+	t.Helper()
+	holder := exec.Command(os.Args[0], "-test.run=^TestHoldLock$")
+	holder.Env = append(os.Environ(), "ATHENA_TEST_LOCK="+file)
+	holder.Stderr = os.Stderr
+	stdin, err := holder.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := holder.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	unlock = sync.OnceFunc(func() {
+		stdin.Close()
+		if err := holder.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(unlock)
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil || line != "locked\n" {
+		t.Fatalf("%q %v", line, err)
+	}
+	return unlock
+}
+
+// TestHoldLock is the process that lockFile starts, and tests nothing.
+func TestHoldLock(t *testing.T) {
+	file := os.Getenv("ATHENA_TEST_LOCK")
+	if file == "" {
+		return
+	}
+	db, err := sql.Open("sqlite", "file:"+file+"?_pragma=busy_timeout(30000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	c, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.ExecContext(t.Context(), "BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println("locked")
+	_, _ = io.Copy(io.Discard, os.Stdin) // until it is told to end
+	if _, err := c.ExecContext(t.Context(), "ROLLBACK"); err != nil {
+		t.Error(err)
 	}
 }

@@ -155,14 +155,14 @@ func (s *PostgresServer) admin(t testing.TB) *pgconn.PgConn {
 func (s *PostgresServer) Start(t testing.TB) {
 	t.Helper()
 	var err error
-	for range 20 {
+	for range 100 {
 		if err = s.start(); err == nil {
 			return
 		}
-		if !strings.Contains(s.lastLog(), "could not bind") {
+		if log := s.lastLog(); !strings.Contains(log, "could not bind") && !strings.Contains(log, "is still in use") {
 			break
 		}
-		time.Sleep(50 * time.Millisecond) // the port is taken, for a moment if it was ours before
+		time.Sleep(50 * time.Millisecond) // the port, or memory that a crash has left, is in use for a moment
 	}
 	t.Fatalf("PostgreSQL did not start: %v\n%s", err, s.lastLog())
 }
@@ -212,6 +212,22 @@ func (s *PostgresServer) Stop() { s.end(syscall.SIGINT) }
 
 // Kill ends the server at once, as a crash does.
 func (s *PostgresServer) Kill() { s.end(syscall.SIGQUIT) }
+
+// Crash kills every process of the server as it is, also where Freeze has stopped it: nothing
+// is written any more, and the next start has to recover.
+func (s *PostgresServer) Crash(t testing.TB) {
+	t.Helper()
+	if s.frozen == nil {
+		s.Freeze(t)
+	}
+	for _, pid := range s.frozen { // the postmaster first, which would clean up
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			t.Fatal(err)
+		}
+	}
+	<-s.exited
+	s.process, s.frozen = nil, nil
+}
 
 // Restart crashes the server and starts it again at the same address.
 func (s *PostgresServer) Restart(t testing.TB) {
