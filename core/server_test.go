@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,7 +24,8 @@ type server struct {
 	url, address string
 	log          *testenv.Output // all that it logs
 	stop         func()
-	lossy        bool // its ledger is away: what is queued for it is lost
+	lossy        bool         // its ledger is away: what is queued for it is lost
+	played       atomic.Int64 // scenarios
 }
 
 // serve starts a gateway; without a ledger in c it has a new one. before may change what Open
