@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/athena-gateway/athena/core/config"
 	"github.com/athena-gateway/athena/core/ledger"
 	"github.com/athena-gateway/athena/core/ledger/ledgertest"
 	"github.com/athena-gateway/athena/internal/testenv"
@@ -146,12 +147,21 @@ func (s *server) idOf(t *testing.T, method, path, body, member string) string {
 	return s.operate(t, method, path, body, 201)[member].(map[string]any)["id"].(string)
 }
 
+// seeded waits until the catalog has the clients of the configuration.
+func (s *server) seeded(t *testing.T) *server {
+	t.Helper()
+	until(t, func() bool {
+		return ledgertest.Count(t, s.ledger, "SELECT count(*) FROM athena_clients") == int64(len(s.config.Clients))
+	})
+	return s
+}
+
 const nowhere = "01890000-0000-7000-8000-000000000000" // an id of nothing
 
 // TestOperatorsRefusals are refusals of operators' routes and pages of their lists.
 func TestOperatorsRefusals(t *testing.T) {
 	ledgertest.EachURI(t, func(t *testing.T, uri string) {
-		s := shop(t, uri)
+		s := shop(t, uri).seeded(t)
 		right := s.idOf(t, "POST", "/admin/api-key-rights", `{"name":"reports.read"}`, "right")
 		entry := s.idOf(t, "POST", "/admin/registry", `{"name":"books"}`, "entry")
 		s.operate(t, "PUT", "/admin/api-key-clients/shop", `{"enforce_api_keys":false}`, 200)
@@ -257,7 +267,7 @@ func TestOperatorsWithoutLedger(t *testing.T) {
 	}
 	// rig has a route and an entry that stay as they are.
 	rig := func(t *testing.T, uri string) (s *server, id string) {
-		s = shop(t, uri)
+		s = shop(t, uri).seeded(t)
 		s.operate(t, "POST", "/admin/public-routes", `{"route_key":"kept","client_name":"shop","table_name":"crew","operation":"fetch"}`, 201)
 		return s, s.idOf(t, "POST", "/admin/registry", `{"name":"kept"}`, "entry")
 	}
@@ -333,7 +343,7 @@ func TestOperatorsWithoutLedger(t *testing.T) {
 // such, is not in use at first, and is once it can be loaded.
 func TestStoredNotLoaded(t *testing.T) {
 	ledgertest.EachURI(t, func(t *testing.T, uri string) {
-		s := shop(t, uri)
+		s := shop(t, uri).seeded(t)
 		key := s.operate(t, "POST", "/admin/api-keys", `{"name":"one","rights":["gateway.fetch.execute"]}`, 201)["api_key"].(string)
 		// With each row of the audit, the last of a change, times become such as cannot be read.
 		spoil, unspoil := `CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN %s RETURN NULL; END $$;
@@ -624,4 +634,128 @@ func TestOperationFilters(t *testing.T) {
 			{"GET", "/admin/clients/nobody/statistics", ``, 404, []string{"unknown_client"}, ""},
 		})
 	})
+}
+
+// TestProvisionRefusals: what servers refuse, what clients are in the way, and databases that have
+// a part of the tables.
+func TestProvisionRefusals(t *testing.T) {
+	const canary = "canary-41c7e9"
+	server := testenv.Server(t, testenv.ServerOptions{TLS: testenv.TLS(t),
+		HBA: []string{"host all guarded 127.0.0.1/32 scram-sha-256", "host all all 127.0.0.1/32 trust"}})
+	create := func(databases ...string) {
+		for _, text := range databases {
+			name, _, _ := strings.Cut(text, " ")
+			server.Exec(t, "postgres", "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
+			server.Exec(t, "postgres", "CREATE DATABASE "+text)
+		}
+	}
+	server.Exec(t, "postgres", "CREATE ROLE guarded LOGIN PASSWORD 'right'; CREATE ROLE weak LOGIN")
+	create("other", "part")
+	server.Exec(t, "other", "CREATE VIEW public_routes AS SELECT 1 AS id")
+	server.Exec(t, "part", "CREATE TABLE ledger_batches (id TEXT PRIMARY KEY, created_at TIMESTAMPTZ NOT NULL); CREATE TABLE control_versions (subject TEXT PRIMARY KEY, version BIGINT NOT NULL)")
+	address := server.Address()
+	uri := func(user, database, parameters string) string {
+		return fmt.Sprintf("postgres://%s:%s@%s/%s?%s", user, canary, address, database, parameters)
+	}
+	body := func(uri string) string { return fmt.Sprintf(`{"uri":%q}`, uri) }
+	ledgertest.EachURI(t, func(t *testing.T, ledgerURI string) {
+		create("own", "parted TEMPLATE part")
+		server.Exec(t, "own", "REVOKE CREATE ON SCHEMA public FROM PUBLIC") // as from PostgreSQL 15 on
+		s := shop(t, ledgerURI, func(c *config.Config) {
+			c.Provision.AllowedHosts = []string{"127.0.0.0/8"}
+			c.Clients = append(c.Clients, postgres(t, "own", uri("postgres", "own", "sslmode=disable")), postgres(t, "parted", uri("postgres", "parted", "sslmode=disable")),
+				postgres(t, "locked", uri("guarded", "own", "sslmode=disable")), postgres(t, "gone", "postgres://u:"+canary+"@127.0.0.1:1/d?sslmode=disable"),
+				postgres(t, "deleted", uri("postgres", "own", "sslmode=disable")))
+		})
+		s.seeded(t)
+		s.operate(t, "DELETE", "/admin/clients/deleted", "", 200)
+		s.operate(t, "PUT", "/admin/clients/own/freeze", `{"is_frozen":true}`, 200)
+		no := "!" + canary
+		tables := len(ledger.Tables())
+		s.play(t, s.ledger, []scenario{
+			{"POST", "/admin/provision", body(uri("postgres", "own", "sslmode=verify-full")), 400, []string{"tls_failed", "the certificate of " + address, no}, ""},
+			{"POST", "/admin/provision", body(uri("weak", "own", "sslmode=disable")), 403, []string{"insufficient_privilege", "permission denied", "GRANT CREATE", no}, ""},
+			{"POST", "/admin/provision", body(uri("guarded", "own", "sslmode=disable")), 400, []string{"invalid_credentials", "password authentication failed", no}, ""},
+			{"POST", "/admin/provision", body(uri("postgres", "own", "sslmode=disable&options=-c%20default_transaction_read_only%3Don")), 400, []string{"read_only", "name the primary", no}, ""},
+			{"POST", "/admin/provision", body(uri("postgres", "other", "sslmode=disable")), 400, []string{"provision_failed", "public_routes", no}, ""},
+			{"POST", "/admin/provision", body(uri("postgres", "nothing", "sslmode=disable")), 400, []string{"unknown_database", no}, ""},
+			{"POST", "/admin/provision", `{"client_name":"gone"}`, 503, []string{"unreachable", "127.0.0.1:1", no}, ""},
+			{"POST", "/admin/provision", `{"client_name":"locked"}`, 400, []string{"invalid_credentials", no}, ""},
+			{"POST", "/admin/provision", `{"client_name":"deleted"}`, 400, []string{"unknown_client", "has been deleted"}, ""},
+			{"POST", "/admin/provision", `{"client_name":"broken"}`, 400, []string{"not_postgres"}, ""},
+			{"GET", "/admin/provision/status?client_name=gone", ``, 503, []string{"unreachable", "127.0.0.1:1", no}, ""},
+			{"GET", "/admin/provision/status?client_name=locked", ``, 400, []string{"invalid_credentials", no}, ""},
+			{"GET", "/admin/provision/status?client_name=deleted", ``, 400, []string{"unknown_client"}, ""},
+			{"GET", "/admin/provision/status?client_name=", ``, 400, []string{"invalid_query", `"client_name":"want the name of a client"`}, ""},
+
+			{"GET", "/admin/provision/status?client_name=own", ``, 503, []string{"client_frozen"}, ""},
+			{"POST", "/admin/provision", `{"client_name":"own"}`, 503, []string{"client_frozen"}, ""},
+			{"PUT", "/admin/clients/own/freeze", `{"is_frozen":false}`, 200, []string{""}, "freeze_client own"},
+
+			// Refusals have made nothing.
+			{"GET", "/admin/provision/status?client_name=own", ``, 200, []string{"", `"provisioned":false`, `"present_tables":[]`}, ""},
+			{"POST", "/admin/provision", `{"client_name":"own"}`, 200, []string{"", `"registered":null`, `!"statements_executed":0`}, "provision " + address + "/own"},
+			{"GET", "/admin/provision/status?client_name=own", ``, 200, []string{"", `"provisioned":true`, `"missing_tables":[]`, no}, ""},
+
+			// A part of the tables is there.
+			{"GET", "/admin/provision/status?client_name=parted", ``, 200,
+				[]string{"", `"provisioned":false`, `"present_tables":["control_versions","ledger_batches"]`, fmt.Sprintf("has 2 of the ledger's %d tables", tables)}, ""},
+			{"POST", "/admin/provision", `{"client_name":"parted"}`, 200, []string{"", `!"statements_executed":0`, `"athena_clients"`}, "provision " + address + "/parted"},
+			{"GET", "/admin/provision/status?client_name=parted", ``, 200, []string{"", `"provisioned":true`}, ""},
+			{"POST", "/admin/provision", `{"client_name":"parted"}`, 200, []string{"", `"statements_executed":0`, "had the ledger's tables already"}, "provision " + address + "/parted"},
+		})
+		if got := server.Exec(t, "other", "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'athena_schema_versions'")[0][0]; got != "0" {
+			t.Errorf("a failed provisioning has left %s tables", got)
+		}
+		if strings.Contains(s.log.String(), canary) {
+			t.Error("the log tells a password")
+		}
+	})
+}
+
+// TestProvisionWithoutAudit: tables that were made while the ledger is away are told to be there,
+// and the repeated request is in the audit.
+func TestProvisionWithoutAudit(t *testing.T) {
+	for _, kind := range []string{"sqlite", "postgres"} {
+		t.Run(kind, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "ledger.db")
+			uri, target := "sqlite://"+file, testenv.Database(t)
+			var proxy *testenv.Proxy
+			if kind == "postgres" {
+				proxy = testenv.StartProxy(t, testenv.Database(t))
+				uri = proxy.URI()
+			}
+			s := shop(t, uri, func(c *config.Config) {
+				c.Provision.AllowedHosts = []string{"127.0.0.0/8", "localhost"}
+				c.Clients = append(c.Clients, postgres(t, "books", target))
+			})
+			const present = "SELECT count(*) FROM admin_audit_log WHERE action = 'provision'"
+			body := fmt.Sprintf(`{"uri":%q}`, target)
+			failed := []string{"ledger_unavailable", "the tables have been made; repeat the request"}
+			back := func() {}
+			if proxy != nil {
+				proxy.Refuse()
+				proxy.CutAll()
+				back = func() {
+					proxy.Accept(t)
+					until(t, func() bool { return s.metric(t, "athena_ledger_available") == 1 })
+				}
+			} else {
+				back = lockFile(t, file)
+			}
+			s.play(t, nil, []scenario{
+				{"POST", "/admin/provision", body, 503, failed, ""},
+				{"GET", "/admin/provision/status?client_name=books", ``, 200, []string{"", `"provisioned":true`}, ""},
+			})
+			back()
+			if n := ledgertest.Count(t, s.ledger, present); n != 0 {
+				t.Errorf("%d rows in the audit", n)
+			}
+			parsed, err := url.Parse(target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.play(t, s.ledger, []scenario{{"POST", "/admin/provision", body, 200, []string{"", `"statements_executed":0`}, "provision " + parsed.Host + parsed.Path}})
+		})
+	}
 }
