@@ -45,8 +45,10 @@ func (s *server) play(t *testing.T, audit *ledger.Ledger, list []scenario) {
 				t.Errorf("%s: the answer has %q, or lacks it: %s", what, text, a.body)
 			}
 		}
-		if n := s.counted(t, metric) - before; n != 1 {
-			t.Errorf("%s: %s counts %v", what, metric, n)
+		counts := 0.0
+		until(t, func() bool { counts = s.counted(t, metric) - before; return counts > 0 }) // a moment after the answer
+		if counts != 1 {
+			t.Errorf("%s: %s counts %v", what, metric, counts)
 		}
 		var lines []string
 		for line := range strings.Lines(s.log.String()) {
@@ -420,9 +422,9 @@ func TestChangedMeanwhile(t *testing.T) {
 		if n := ledgertest.Count(t, s.ledger, "SELECT count(*) FROM admin_audit_log WHERE action = 'update_client'"); n != made {
 			t.Errorf("%d changes are in the audit, %d were answered", n, made)
 		}
-		if n := s.metric(t, `athena_http_requests_total{method="PATCH",route="/admin/clients/:client_name",status="409"}`); int(n) != refused {
-			t.Errorf("the metric counts %v of %d refusals", n, refused)
-		}
+		until(t, func() bool {
+			return int(s.counted(t, `athena_http_requests_total{method="PATCH",route="/admin/clients/:client_name",status="409"}`)) == refused
+		})
 	})
 }
 
@@ -732,7 +734,7 @@ func TestProvisionWithoutAudit(t *testing.T) {
 			const present = "SELECT count(*) FROM admin_audit_log WHERE action = 'provision'"
 			body := fmt.Sprintf(`{"uri":%q}`, target)
 			failed := []string{"ledger_unavailable", "the tables have been made; repeat the request"}
-			back := func() {}
+			var back func()
 			if proxy != nil {
 				proxy.Refuse()
 				proxy.CutAll()
