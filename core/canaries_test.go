@@ -405,9 +405,6 @@ func (a *aviary) atOnce(t *testing.T, good map[string]string) {
 	var mu sync.Mutex
 	told := map[string]string{}
 	a.forRoutes(t, good, func(method, path string, _ func(func(string) string) string) {
-		if path == "/admin/clients/statistics/refresh" { // it waits for the ledger
-			return
-		}
 		for _, key := range []string{a.admin, a.keys[0]} {
 			all.Go(func() {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
