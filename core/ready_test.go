@@ -139,6 +139,7 @@ func TestHangingClients(t *testing.T) {
 // TestNoClientAvailable: a gateway whose only database is away gets no requests, and is
 // not restarted for that.
 func TestNoClientAvailable(t *testing.T) {
+	t.Parallel()
 	url := serve(t, &config.Config{
 		API:     config.API{Host: "127.0.0.1", HealthTimeout: time.Second},
 		Plugins: config.Plugins{Dir: testenv.BuildPlugins(t), Verify: "dev"},

@@ -241,6 +241,7 @@ func TestOperatorsRefusals(t *testing.T) {
 // TestOperatorsWithoutLedger: while the ledger is away operators' routes that need it say so, and
 // nothing has changed when it is back. Of SQLite only writing can be kept away.
 func TestOperatorsWithoutLedger(t *testing.T) {
+	t.Parallel()
 	const away, audited = "ledger_unavailable", "SELECT count(*) FROM admin_audit_log"
 	changes := func(id string) []scenario {
 		return []scenario{
@@ -639,6 +640,7 @@ func TestOperationFilters(t *testing.T) {
 // TestProvisionRefusals: what servers refuse, what clients are in the way, and databases that have
 // a part of the tables.
 func TestProvisionRefusals(t *testing.T) {
+	t.Parallel()
 	const canary = "canary-41c7e9"
 	server := testenv.Server(t, testenv.ServerOptions{TLS: testenv.TLS(t),
 		HBA: []string{"host all guarded 127.0.0.1/32 scram-sha-256", "host all all 127.0.0.1/32 trust"}})
@@ -716,6 +718,7 @@ func TestProvisionRefusals(t *testing.T) {
 // TestProvisionWithoutAudit: tables that were made while the ledger is away are told to be there,
 // and the repeated request is in the audit.
 func TestProvisionWithoutAudit(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"sqlite", "postgres"} {
 		t.Run(kind, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "ledger.db")

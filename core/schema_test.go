@@ -279,6 +279,7 @@ func (s *server) schemaIsFresh(t *testing.T) {
 
 // TestSchemaRefusals: these routes refuse as a fetch does, and are in the log as one is.
 func TestSchemaRefusals(t *testing.T) {
+	t.Parallel()
 	ledgertest.EachURI(t, func(t *testing.T, ledgerURI string) {
 		s := schemaServer(t, ledgerURI, func(c *config.Config) {
 			c.API.HostDomain = "db.example.com"
