@@ -110,7 +110,7 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		Metrics:    g.metrics,
 		Reveals:    g.reveals,
 		Listed:     func() []httpx.Route { return g.routes },
-		HostClient: func(label string) (string, error) { return public.HostClient(label) },
+		HostClient: func(r *httpx.Request, label string) (string, error) { return public.HostClient(r, label) },
 	})
 	public = publicroutes.New(publicroutes.Options{
 		Ledger:  g.ledger,

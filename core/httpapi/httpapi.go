@@ -23,7 +23,7 @@ type Options struct {
 	Reveals func(*httpx.Request) bool
 	// HostClient is the client that the label in front of the gateway's host name stands for. It
 	// may find out more about who asks. Nil: host names mean nothing.
-	HostClient func(label string) (string, error)
+	HostClient func(r *httpx.Request, label string) (string, error)
 	Listed     func() []httpx.Route // all routes of the server, for /router/registry; nil: these
 }
 
