@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/athena-gateway/athena/core/config"
+	"github.com/athena-gateway/athena/core/httpx"
 	"github.com/athena-gateway/athena/core/ledger/ledgertest"
 	"github.com/athena-gateway/athena/internal/testenv"
 )
@@ -66,6 +67,18 @@ func TestWordsThatAreNoNames(t *testing.T) {
 					t.Errorf("%s: %d %s", path, a.status, a.body)
 				}
 			}
+		}
+		// Names of members are looked at in the same way.
+		for _, route := range s.routes {
+			if route.Guard == httpx.Admin && route.Method != "GET" {
+				path := parameter.ReplaceAllString(route.Path, "shop")
+				if a := s.admin(route.Method, path, `{"postgres://u:c4nary@h/db":1,"`+unknown+`":2}`); strings.Contains(a.body, "4nary") {
+					t.Errorf("%s %s: %d %s", route.Method, path, a.status, a.body)
+				}
+			}
+		}
+		if a := s.admin("POST", "/admin/plugins/reload", `{"postgres://u:c4nary@h/db":1,"colour":2}`); len(a.fields()) != 2 || a.fields()["…"] != "unknown field" || a.fields()["colour"] != "unknown field" {
+			t.Errorf("%d %s", a.status, a.body)
 		}
 		// An operator is told what he has sent.
 		if a := s.admin("DELETE", "/admin/api-keys/"+live, ""); a.status != 400 || a.code() != "invalid_path" || !strings.Contains(a.fields()["id"], "not the key") {

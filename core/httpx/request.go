@@ -93,10 +93,16 @@ func looksLike(param, text string) bool {
 	if param == "id" || strings.HasSuffix(param, "_id") {
 		return uuid.Validate(text) == nil
 	}
-	return placeName.MatchString(text) && !strings.HasPrefix(text, "ath_")
+	return IsName(text)
 }
 
-var placeName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,128}$`)
+// IsName reports whether text has the form of a short name, so that it may be logged and repeated
+// though a caller has made it up. That of an API key is none.
+func IsName(text string) bool {
+	return plainName.MatchString(text) && !strings.HasPrefix(text, "ath_")
+}
+
+var plainName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,128}$`)
 
 func (r *Request) presents(text string) bool {
 	var array [carriers][]byte
