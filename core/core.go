@@ -108,8 +108,9 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		Introspect: operations.Introspect,
 		Refuse:     operations.Refuse,
 		Metrics:    g.metrics,
+		Reveals:    g.reveals,
 		Listed:     func() []httpx.Route { return g.routes },
-		HostClient: func(label string) (string, error) { return public.HostClient(label) },
+		HostClient: func(r *httpx.Request, label string) (string, error) { return public.HostClient(r, label) },
 	})
 	public = publicroutes.New(publicroutes.Options{
 		Ledger:  g.ledger,
@@ -137,9 +138,7 @@ func Open(ctx context.Context, c *config.Config, o Options) (*Gateway, error) {
 		Obstacles:   g.obstacles,
 		Ping:        g.ping,
 		PingTimeout: c.API.HealthTimeout,
-		Reveals: func(r *httpx.Request) bool {
-			return !g.keys.Enforced("") || r.Principal != nil && r.Principal.Client == ""
-		},
+		Reveals:     g.reveals,
 	})
 	operators := admin.New(admin.Options{Host: g.host, Registry: g.registry, Keys: g.keys, Ledger: g.ledger, Operations: g.operations, Logger: o.Logger.Named("admin")})
 	apis := apiregistry.New(g.ledger, o.Logger.Named("apis"))

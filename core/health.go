@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/athena-gateway/athena/core/health"
+	"github.com/athena-gateway/athena/core/httpx"
 	"github.com/athena-gateway/athena/core/ledger"
 	"github.com/athena-gateway/athena/core/pluginhost"
 	"github.com/athena-gateway/athena/core/registry"
@@ -171,6 +172,17 @@ func bit(b bool) float64 {
 		return 1
 	}
 	return 0
+}
+
+// reveals reports whether the caller may see the names of clients and plugins: while no key is
+// asked for everybody but the pages of other sites, and else who has a key for any client. That
+// the admin key is right is not shown where a wrong one would count for nothing.
+func (g *Gateway) reveals(r *httpx.Request) bool {
+	enforced := g.keys.Enforced("")
+	if p := r.Principal; p != nil && p.Client == "" && (enforced || !p.Admin) {
+		return true
+	}
+	return !enforced && !r.Foreign()
 }
 
 // clients are the registry's.

@@ -7,6 +7,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/athena-gateway/athena/core/config"
+	"github.com/athena-gateway/athena/core/ledger/ledgertest"
 )
 
 // newKey makes an API key.
@@ -139,6 +142,90 @@ func TestPublicRouteStrangers(t *testing.T) {
 		}
 		if a := s.ask("POST", "/public/rare/fetch", `{"limit":1}`, "apikey", reader); a.status != 200 {
 			t.Errorf("who may use the route: %d %s", a.status, a.body)
+		}
+	})
+}
+
+// TestHostNameStrangers: by a host name nobody learns whether there is a public route that he may not
+// use, and nobody gets a client through one that is not active or needs a key.
+func TestHostNameStrangers(t *testing.T) {
+	ledgertest.EachURI(t, func(t *testing.T, uri string) {
+		s := newStorefront(t, uri, func(c *config.Config) { c.API.HostDomain, c.Ledger.OperationLog = "db.example", true })
+		for _, route := range []string{
+			`{"route_key":"usual","client_name":"shop","allowed_ops":["fetch"]}`,
+			`{"route_key":"gated","client_name":"shop","allowed_ops":["fetch"],"require_key":true}`,
+			`{"route_key":"off","client_name":"shop","allowed_ops":["fetch"],"is_active":false}`,
+			`{"route_key":"other","client_name":"broken","allowed_ops":["fetch"]}`,
+		} {
+			s.define(route)
+		}
+		keys := map[string]string{
+			"nobody": "",
+			"dummy":  "some-other-servers-key",
+			"reader": s.newKey(`{"name":"reader","rights":["gateway.fetch.execute"]}`),
+			"bare":   s.newKey(`{"name":"bare"}`),
+			"ours":   s.newKey(`{"name":"ours","client_name":"shop","rights":["gateway.fetch.execute"]}`),
+			"others": s.newKey(`{"name":"others","client_name":"broken","rights":["gateway.fetch.execute"]}`),
+			"admin":  testAdminKey,
+		}
+		const lost = "404 unknown_public_route"
+		for _, state := range []struct {
+			name string
+			set  func() reply
+			want map[string][4]string // by key, for usual, gated, off and never; the code of a failure
+		}{
+			{"not enforced", func() reply { return s.admin("PUT", "/admin/api-key-config", `{"enforce_api_keys":false}`) }, map[string][4]string{
+				"nobody": {"200 ", lost, lost, lost}, "dummy": {"200 ", lost, lost, lost}, "reader": {"200 ", "200 ", lost, lost}, "admin": {"200 ", "200 ", lost, lost},
+				"bare":   {"403 right_required", "403 right_required", "403 right_required", "403 right_required"},
+				"ours":   {"200 ", "200 ", "403 client_not_allowed", "403 client_not_allowed"},
+				"others": {"403 client_not_allowed", "403 client_not_allowed", "403 client_not_allowed", "403 client_not_allowed"}}},
+			{"enforced for another client", func() reply { return s.admin("PUT", "/admin/api-key-clients/broken", `{"enforce_api_keys":true}`) }, map[string][4]string{
+				"nobody": {"200 ", "401 api_key_required", "401 api_key_required", "401 api_key_required"}, "dummy": {"200 ", "401 invalid_api_key", "401 invalid_api_key", "401 invalid_api_key"}}},
+			{"enforced for the client", func() reply { return s.admin("PUT", "/admin/api-key-clients/shop", `{"enforce_api_keys":true}`) }, map[string][4]string{
+				"nobody": {"401 api_key_required", "401 api_key_required", "401 api_key_required", "401 api_key_required"}, "reader": {"200 ", "200 ", lost, lost}, "admin": {"200 ", "200 ", lost, lost},
+				"ours":   {"200 ", "200 ", "403 client_not_allowed", "403 client_not_allowed"},
+				"others": {"403 client_not_allowed", "403 client_not_allowed", "403 client_not_allowed", "403 client_not_allowed"}}},
+			{"enforced", func() reply { return s.admin("PUT", "/admin/api-key-config", `{"enforce_api_keys":true}`) }, map[string][4]string{
+				"nobody": {"401 api_key_required", "401 api_key_required", "401 api_key_required", "401 api_key_required"},
+				"others": {"403 client_not_allowed", "403 client_not_allowed", "403 client_not_allowed", "403 client_not_allowed"}}},
+			{"enforced but for one", func() reply { return s.admin("PUT", "/admin/api-key-clients/broken", `{"enforce_api_keys":false}`) }, map[string][4]string{
+				"nobody": {"401 api_key_required", "401 api_key_required", "401 api_key_required", "401 api_key_required"}}},
+		} {
+			if a := state.set(); a.status != 200 && a.status != 201 {
+				t.Fatalf("%s: %d %s", state.name, a.status, a.body)
+			}
+			for name, want := range state.want {
+				for _, body := range []string{`{"table_name":"orders","columns":"id","limit":1}`, `{"columns":"id"}`} {
+					var got [4]string
+					bodies := map[string]string{} // by status and code
+					for i, route := range []string{"usual", "gated", "off", "never"} {
+						headers := []string{"Host", route + ".db.example", "X-Request-Id", "same"}
+						if keys[name] != "" {
+							headers = append(headers, "X-Athena-Key", keys[name])
+						}
+						a := s.ask("POST", "/gateway/fetch", body, headers...)
+						got[i] = strconv.Itoa(a.status) + " " + a.code()
+						if other, ok := bodies[got[i]]; ok && other != a.body {
+							t.Errorf("%s, %s: in other words\n%s\n%s", state.name, name, other, a.body)
+						}
+						bodies[got[i]] = a.body
+					}
+					if strings.Contains(body, "table_name") {
+						if got != want {
+							t.Errorf("%s, %s: %q, want %q", state.name, name, got, want)
+						}
+					} else if len(bodies) != 1 { // what is wrong with the request is the same everywhere
+						t.Errorf("%s, %s: %q", state.name, name, bodies)
+					}
+				}
+			}
+		}
+		// What leads nowhere is an operation of no client.
+		until(t, func() bool {
+			return strings.Contains(s.admin("GET", "/admin/operations?status=errors&client_name=", "").body, "unknown_public_route")
+		})
+		if a := s.admin("GET", "/admin/operations?status=errors&client_name=shop", ""); strings.Contains(a.body, "unknown_public_route") {
+			t.Errorf("%s", a.body)
 		}
 	})
 }

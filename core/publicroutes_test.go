@@ -521,6 +521,62 @@ func TestPublicRoutesWithoutLedger(t *testing.T) {
 	}
 }
 
+// TestPublicRoutesAndComputedColumns: a route that shows all columns of its table does not call
+// functions of the database; one that names such a column shows it.
+func TestPublicRoutesAndComputedColumns(t *testing.T) {
+	uri := testenv.Database(t, `CREATE TABLE people (id int PRIMARY KEY, name text);
+		CREATE TABLE pets (id int PRIMARY KEY, owner int REFERENCES people, name text);
+		CREATE FUNCTION shout(people) RETURNS text LANGUAGE sql STABLE AS $$ SELECT upper($1.name) $$;
+		CREATE FUNCTION visible(people) RETURNS bool LANGUAGE sql STABLE AS $$ SELECT $1.id < 3 $$;
+		INSERT INTO people VALUES (1, 'Ada'), (2, 'Bob'), (3, 'Cleo');
+		INSERT INTO pets VALUES (1, 1, 'Rex')`)
+	ledgertest.EachURI(t, func(t *testing.T, ledgerURI string) {
+		s := newStorefront(t, ledgerURI, func(c *config.Config) { c.Clients = append(c.Clients, postgres(t, "pg", uri)) })
+		for _, route := range []string{
+			`{"route_key":"all","client_name":"pg","table_name":"people","allowed_ops":["fetch","insert","update","delete"]}`,
+			`{"route_key":"some","client_name":"pg","table_name":"people","operation":"fetch","columns":["id","shout"],"filter":[{"eq_column":"visible","eq_value":true}]}`,
+			`{"route_key":"held","client_name":"pg","table_name":"people","operation":"fetch","filter":[{"eq_column":"visible","eq_value":true}]}`,
+			`{"route_key":"related","client_name":"pg","table_name":"pets","operation":"fetch","columns":["id","people(*)"]}`,
+			`{"route_key":"any","client_name":"pg","operation":"fetch"}`,
+		} {
+			s.define(route)
+		}
+		for _, c := range []struct {
+			path, body string
+			status     int
+			want       string // the rows, or the code
+		}{
+			{"all/fetch", `{"sort_by":{"field":"id"},"limit":1}`, 200, `[{"id":1,"name":"Ada"}]`},
+			{"all/fetch", `{"columns":"id,name","conditions":[{"eq_column":"name","eq_value":"Ada"}]}`, 200, `[{"id":1,"name":"Ada"}]`},
+			{"all/fetch", `{"columns":"id,shout"}`, 400, "undefined_column"},
+			{"all/fetch", `{"columns":"id,loud:shout"}`, 400, "undefined_column"},
+			{"all/fetch", `{"columns":"id","conditions":[{"eq_column":"shout","eq_value":"ADA"}]}`, 400, "undefined_column"},
+			{"all/fetch", `{"columns":"id","conditions":[{"operator":"or","value":"id.eq.1,not.and(id.eq.2,shout.eq.ADA)"}]}`, 400, "undefined_column"},
+			{"all/fetch", `{"columns":"id","sort_by":{"field":"shout"}}`, 400, "undefined_column"},
+			{"all/insert", `{"insert_body":{"id":9,"name":"x"},"columns":"id,shout"}`, 400, "undefined_column"},
+			{"all/update", `{"update_body":{"name":"y"},"conditions":[{"eq_column":"shout","eq_value":"ADA"}]}`, 400, "undefined_column"},
+			{"all/delete", `{"conditions":[{"eq_column":"shout","eq_value":"ADA"}]}`, 400, "undefined_column"},
+			{"some/fetch", `{"sort_by":{"field":"shout"}}`, 200, `[{"id":1,"shout":"ADA"},{"id":2,"shout":"BOB"}]`},
+			{"some/fetch", `{"columns":"id","conditions":[{"eq_column":"shout","eq_value":"BOB"}]}`, 200, `[{"id":2}]`},
+			{"some/fetch", `{"columns":"visible"}`, 403, "column_not_allowed"},
+			{"held/fetch", `{"columns":"id","sort_by":{"field":"id"}}`, 200, `[{"id":1},{"id":2}]`},
+			{"held/fetch", `{"columns":"visible"}`, 400, "undefined_column"},
+			{"related/fetch", `{}`, 200, `[{"id":1,"people":{"id":1,"name":"Ada"}}]`},
+			{"related/fetch", `{"columns":"people(shout)"}`, 400, "undefined_column"},
+			{"any/fetch", `{"table_name":"people","columns":"shout","limit":1,"sort_by":{"field":"id"}}`, 200, `[{"shout":"ADA"}]`},
+		} {
+			a := s.ask("POST", "/public/"+c.path, c.body)
+			got := a.code()
+			if a.status == 200 {
+				got = string(a.data())
+			}
+			if a.status != c.status || got != c.want {
+				t.Errorf("%s %s: %d %s", c.path, c.body, a.status, a.body)
+			}
+		}
+	})
+}
+
 // TestPublicRoutesLogged: what comes through a route is recorded as the route's client's, with
 // what really happened.
 func TestPublicRoutesLogged(t *testing.T) {

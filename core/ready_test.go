@@ -214,17 +214,16 @@ func TestShutdownDelay(t *testing.T) {
 	}
 }
 
-// TestNamesInHealth: once keys are asked for, /health shows names to operators and to keys
-// for all clients alone.
+// TestNamesInHealth: once keys are asked for, /health and /metrics show names to operators and to
+// keys for all clients alone, and until then not to web pages of other sites.
 func TestNamesInHealth(t *testing.T) {
 	const admin = config.Secret("0123456789abcdef")
-	for _, enforced := range []bool{false, true} {
+	for _, mode := range []struct{ enforced, open bool }{{}, {open: true}, {enforced: true}} {
 		s := serve(t, &config.Config{
-			API:     config.API{Host: "127.0.0.1", HealthTimeout: time.Second, AdminKey: admin, EnforceAPIKeys: enforced},
+			API:     config.API{Host: "127.0.0.1", HealthTimeout: time.Second, AdminKey: admin, EnforceAPIKeys: mode.enforced, AllowOpen: mode.open},
 			Plugins: config.Plugins{Dir: testenv.BuildPlugins(t), Verify: "dev"},
 			Clients: []config.Client{sqlite(t, "internal-name")},
 		})
-		url := s.url
 		key := func(name string, client *string) string {
 			text, _, err := s.keys.CreateKey(t.Context(), &ledger.Audit{Actor: "test", Action: "test"}, auth.Spec{Name: name, Client: client, Active: true})
 			if err != nil {
@@ -233,30 +232,29 @@ func TestNamesInHealth(t *testing.T) {
 			return text
 		}
 		bound := "internal-name"
+		s.request(t, "POST", "/gateway/fetch", "{}", "X-Athena-Client", bound, "X-Athena-Key", string(admin)) // makes metrics of the client
 		for _, test := range []struct {
-			who, key string
-			sees     bool
+			who     string
+			headers []string
+			sees    bool
 		}{
-			{"nobody", "", !enforced},
-			{"a wrong key", "ath_0123456789abcdef.0123456789abcdef0123456789abcdef", !enforced},
-			{"a key of one client", key("bound", &bound), !enforced},
-			{"a key", key("free", nil), true},
-			{"an operator", string(admin), true},
+			{"nobody", nil, !mode.enforced},
+			{"a wrong key", []string{"X-Athena-Key", "ath_0123456789abcdef.0123456789abcdef0123456789abcdef"}, !mode.enforced},
+			{"a key of one client", []string{"X-Athena-Key", key("bound", &bound)}, !mode.enforced},
+			{"a key", []string{"Authorization", "Bearer " + key("free", nil)}, true},
+			{"an operator", []string{"Authorization", "Bearer " + string(admin)}, true},
+			{"a page of another name", []string{"Host", "evil.example"}, mode.open},
+			{"a page of another site", []string{"Origin", "http://evil.example"}, mode.open},
+			{"a page that tries admin keys", []string{"Host", "evil.example", "X-Athena-Key", string(admin)}, mode.open || mode.enforced},
+			{"a program at the address", []string{"Host", "192.0.2.1:4052"}, !mode.enforced},
 		} {
-			for _, path := range []string{"/health", "/health/cluster"} {
-				request, err := http.NewRequest("GET", url+path, nil)
-				if err != nil {
-					t.Fatal(err)
+			for path, always := range map[string]string{"/health": `"total":1`, "/health/cluster": `"total":1`, "/metrics": "\nathena_http_requests_total{"} {
+				a := s.request(t, "GET", path, "", test.headers...)
+				if a.status != 200 || strings.Contains(a.body, bound) != test.sees || !strings.Contains(a.body, always) {
+					t.Errorf("%+v: %s tells %s: %d %s", mode, path, test.who, a.status, a.body)
 				}
-				request.Header.Set("X-Athena-Key", test.key)
-				response, err := http.DefaultClient.Do(request)
-				if err != nil {
-					t.Fatal(err)
-				}
-				body, err := io.ReadAll(response.Body)
-				response.Body.Close()
-				if err != nil || response.StatusCode != 200 || strings.Contains(string(body), bound) != test.sees || !strings.Contains(string(body), `"total":1`) {
-					t.Errorf("%s of a gateway that asks for keys (%t) tells %s: %d %s %v", path, enforced, test.who, response.StatusCode, body, err)
+				if path == "/metrics" && strings.Contains(a.body, `="sqlite"`) != test.sees {
+					t.Errorf("%+v: %s tells %s of plugins: %s", mode, path, test.who, a.body)
 				}
 			}
 		}

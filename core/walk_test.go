@@ -35,6 +35,9 @@ import (
 
 const walkersKey = "0123456789abcdef0123"
 
+// parameter is a parameter of a route's path.
+var parameter = regexp.MustCompile(`:\w+`)
+
 // walked is a gateway whose operators' and data routes only note that they were reached.
 type walked struct {
 	*server
@@ -52,7 +55,6 @@ func walk(t testing.TB, network string, log io.Writer) *walked {
 		Ledger:  config.Ledger{URI: "sqlite://" + filepath.Join(dir, "ledger.db"), OperationLog: true},
 		Clients: []config.Client{{Name: "shop", Backend: "sqlite", Problem: "it is not configured"}, {Name: "bank", Backend: "sqlite", Problem: "it is not configured"}}}
 	w := &walked{}
-	parameter := regexp.MustCompile(`:\w+`)
 	w.server = serveWith(t, c, Options{Logger: hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Trace})}, func(g *Gateway) {
 		for i := range g.routes {
 			route := &g.routes[i]

@@ -85,6 +85,9 @@ type Item struct {
 type Column struct {
 	Name string
 	Path []PathStep
+	// Plain says that a column of the table itself is meant: none that a function of its row
+	// computes, for backends that have such.
+	Plain bool
 }
 
 // PathStep is one step into a JSON value: a key, or an index (negative counts from
@@ -139,11 +142,11 @@ type Filter struct {
 	Column     Column
 	Relation   string // instead of Column: an embedded relation's null test
 	Operator   Operator
-	Quantifier Quantifier
 	Values     []Value // one; for In any number; for Any and All the alternatives
 	Language   string  // full-text search configuration
 	ColumnCast string
 	ValueCast  string
+	Quantifier Quantifier // of Operator
 	Compare    Compare
 }
 

@@ -448,6 +448,7 @@ func (c *Column) encode(e *encoder, num int) {
 		e.bool(4, c.Path[i].Text)
 		e.end(step)
 	}
+	e.bool(3, c.Plain)
 	e.end(m)
 }
 
@@ -458,6 +459,8 @@ func decodeColumn(d decoder) (c Column) {
 			c.Name = d.str()
 		case 2:
 			c.Path = append(c.Path, decodePathStep(d.msg()))
+		case 3:
+			c.Plain = d.bool()
 		default:
 			d.skip()
 		}

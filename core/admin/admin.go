@@ -116,7 +116,7 @@ func (a *API) plugin(r *httpx.Request) (*pluginhost.Status, error) {
 		}
 		names = append(names, all[i].Name)
 	}
-	e := sdk.E(sdk.NotFound, "unknown_plugin", fmt.Sprintf("there is no plugin %q", name)).
+	e := sdk.E(sdk.NotFound, "unknown_plugin", "there is no plugin of this name").
 		WithHint("GET /admin/plugins lists them; POST /admin/plugins/reload looks for new ones")
 	if near := sqlbuild.NearestName(name, names); near != "" {
 		e.Hint = fmt.Sprintf("did you mean %q?", near)

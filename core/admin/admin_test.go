@@ -110,7 +110,7 @@ func TestMistakes(t *testing.T) {
 		{"POST", "/admin/plugins/zebra/restart", "", 404, []string{"unknown_plugin"}},
 		{"POST", "/admin/plugins/zebra/release", "", 404, []string{"unknown_plugin"}},
 		{"POST", "/admin/plugins/zebra/log-level", `{"level":"debug"}`, 404, []string{"unknown_plugin"}},
-		{"POST", "/admin/plugins/a%2Fb%0Ac/restart", "", 404, []string{"unknown_plugin", `a/b\\nc`}},
+		{"POST", "/admin/plugins/a%2Fb%0Ac/restart", "", 404, []string{"unknown_plugin"}},
 		{"POST", "/admin/plugins/crashing/restart", "", 503, []string{"exited with code 3 before it was ready", "/admin/plugins/crashing/logs"}},
 		{"POST", "/admin/plugins/notes/restart", "", 503, []string{"plugin_rejected", "neither a program nor a script"}},
 		{"POST", "/admin/plugins/notes/release", "", 503, []string{"plugin_rejected"}},

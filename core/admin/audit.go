@@ -66,8 +66,7 @@ func (a *API) operated(what string, handle operation) httpx.Handle {
 		if a.actions == nil {
 			return response, err
 		}
-		path := r.Path()
-		row := &action{at: time.Now().UTC(), actor: adminapi.Actor(r), what: what, target: adminapi.Clean(path[:min(len(path), 200)]), traceID: r.ID}
+		row := &action{at: time.Now().UTC(), actor: adminapi.Actor(r), what: what, target: r.Place(), traceID: r.ID}
 		after := map[string]string{"outcome": adminapi.Outcome(err)}
 		maps.Copy(after, done.after)
 		row.after, _ = json.Marshal(after) // texts can always be written

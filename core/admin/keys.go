@@ -4,13 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
+	"strings"
 	"time"
 
 	"github.com/athena-gateway/athena/core/auth"
 	"github.com/athena-gateway/athena/core/httpx"
 	"github.com/athena-gateway/athena/core/httpx/adminapi"
 	"github.com/athena-gateway/athena/core/ledger"
+	"github.com/athena-gateway/athena/core/registry"
 	"github.com/athena-gateway/athena/sdk"
 )
 
@@ -25,8 +26,6 @@ const (
 	wantSwitch      = "want true or false"
 )
 
-var clientName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,128}$`)
-
 // isExpiry accepts times whose year has four digits in UTC too, as JSON takes no others. The
 // beginning of the calendar is none: it stands for no time at all.
 func isExpiry(t time.Time) bool {
@@ -34,7 +33,7 @@ func isExpiry(t time.Time) bool {
 	return year >= 1970 && year <= 9999
 }
 
-func isClient(name string) bool { return clientName.MatchString(name) }
+func isClient(name string) bool { return registry.CheckName(name) == "" }
 
 // keyBody is what a request says of a key.
 type keyBody struct {
@@ -118,7 +117,11 @@ func (a *API) listKeys(r *httpx.Request) (*httpx.Response, error) {
 }
 
 func (a *API) getKey(r *httpx.Request) (*httpx.Response, error) {
-	record, err := a.keys.Key(r.Context(), r.Param("id"))
+	id, err := keyParam(r)
+	if err != nil {
+		return nil, err
+	}
+	record, err := a.keys.Key(r.Context(), id)
 	if err != nil {
 		return nil, err
 	}
@@ -139,11 +142,15 @@ func (a *API) createKey(r *httpx.Request, audit *ledger.Audit) (*httpx.Response,
 }
 
 func (a *API) updateKey(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
+	id, err := keyParam(r)
+	if err != nil {
+		return nil, err
+	}
 	var b keyBody
 	if err := b.read(r, false); err != nil {
 		return nil, err
 	}
-	record, err := a.keys.UpdateKey(r.Context(), audit, r.Param("id"), func(before auth.Record, s *auth.Spec) error {
+	record, err := a.keys.UpdateKey(r.Context(), audit, id, func(before auth.Record, s *auth.Spec) error {
 		if err := adminapi.Unchanged(b.updated.Value, before.Updated, "api_key_changed", "API key"); err != nil {
 			return err
 		}
@@ -166,14 +173,27 @@ func (a *API) updateKey(r *httpx.Request, audit *ledger.Audit) (*httpx.Response,
 }
 
 func (a *API) deleteKey(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
+	id, err := keyParam(r)
+	if err != nil {
+		return nil, err
+	}
 	if err := adminapi.NoBody(r); err != nil {
 		return nil, err
 	}
-	id := r.Param("id")
 	if err := a.keys.DeleteKey(r.Context(), audit, id); err != nil {
 		return nil, err
 	}
 	return adminapi.Success(200, "API key revoked", map[string]any{"id": id})
+}
+
+// keyParam is the id of a key that the path names.
+func keyParam(r *httpx.Request) (string, error) {
+	id := adminapi.Param(r, "id")
+	if strings.HasPrefix(id, "ath_") {
+		return "", adminapi.InvalidFields("invalid_path", "the path has mistakes", map[string]string{
+			"id": "want the id of the key's record, not the key: GET /admin/api-keys shows it beside the public_id, which is what a key has between ath_ and the point"})
+	}
+	return id, nil
 }
 
 func (a *API) getKeyConfig(r *httpx.Request) (*httpx.Response, error) {

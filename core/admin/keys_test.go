@@ -564,7 +564,9 @@ func TestPluginAudit(t *testing.T) {
 		s := serveKeys(t, l)
 		s.call(t, "POST", "/admin/plugins/reload", "")
 		s.call(t, "POST", "/admin/plugins/no%00ne/restart", "")
-		want := []string{"reload_plugins /admin/plugins/reload none -> some", "restart_plugin /admin/plugins/no%00ne/restart none -> some"}
+		s.call(t, "POST", "/db/admin/plugins/non%65/restart", "")
+		want := []string{"reload_plugins /admin/plugins/reload none -> some", "restart_plugin /admin/plugins/:name/restart none -> some",
+			"restart_plugin /admin/plugins/none/restart none -> some"}
 		if got := s.audits(t); !slices.Equal(got, want) {
 			t.Errorf("the audit has %v", got)
 		}

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -48,7 +47,7 @@ func (a *API) refreshStatistics(r *httpx.Request, audit *ledger.Audit) (*httpx.R
 func (a *API) clientStatistics(r *httpx.Request) (*httpx.Response, error) {
 	name := client(r)
 	if registry.CheckName(name) != "" {
-		return nil, unknownClient(name)
+		return nil, unknownClient()
 	}
 	a.operations.Flush(r.Context())
 	s, tables, err := a.operations.Client(r.Context(), name)
@@ -56,13 +55,13 @@ func (a *API) clientStatistics(r *httpx.Request) (*httpx.Response, error) {
 		return nil, err
 	}
 	if s == nil {
-		return nil, unknownClient(name)
+		return nil, unknownClient()
 	}
 	return adminapi.Success(http.StatusOK, "statistics of client "+name, map[string]any{"statistics": s, "tables": tables})
 }
 
-func unknownClient(name string) *sdk.Error {
-	return sdk.E(sdk.NotFound, "unknown_client", fmt.Sprintf("there is no client %q", name)).WithHint("GET /admin/clients lists them")
+func unknownClient() *sdk.Error {
+	return sdk.E(sdk.NotFound, "unknown_client", "there is no client of this name").WithHint("GET /admin/clients lists them")
 }
 
 // drilldown lists the operations of one kind on one table of a client. The table "" stands
@@ -74,7 +73,7 @@ func (a *API) drilldown(r *httpx.Request) (*httpx.Response, error) {
 	}
 	name, wrong := client(r), map[string]string{}
 	if registry.CheckName(name) != "" {
-		return nil, unknownClient(name)
+		return nil, unknownClient()
 	}
 	q := &oplog.Query{Client: &name, Table: given(r, "table_name", wrong), Operation: given(r, "operation", wrong), Reached: true, Errors: readErrors(r, wrong), Limit: p.Limit, Offset: p.Offset}
 	for name, value := range map[string]*string{"table_name": q.Table, "operation": q.Operation} {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -82,9 +81,9 @@ func find(ctx context.Context, c *sql.Conn, id string) (*Entry, error) {
 			return entries[0], nil
 		}
 	}
-	return nil, unknown(id)
+	return nil, unknown()
 }
 
-func unknown(id string) *sdk.Error {
-	return sdk.E(sdk.NotFound, "unknown_registry_entry", fmt.Sprintf("there is no registry entry %q", id)).WithHint("GET /registry lists them")
+func unknown() *sdk.Error {
+	return sdk.E(sdk.NotFound, "unknown_registry_entry", "there is no registry entry of this id").WithHint("GET /registry lists them")
 }

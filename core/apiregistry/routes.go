@@ -65,7 +65,7 @@ func (c *Catalogue) publicOne(r *httpx.Request) (*httpx.Response, error) {
 			return httpx.JSON([]*Entry{e})
 		}
 	}
-	return nil, unknown(id)
+	return nil, unknown()
 }
 
 func (c *Catalogue) list(r *httpx.Request) (*httpx.Response, error) {

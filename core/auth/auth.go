@@ -195,6 +195,12 @@ func notLoaded() *sdk.Error {
 		Hint:    "its state is in /health; try again", RetryAfter: time.Second}
 }
 
+// Asked reports whether somebody asks for a key: the gateway, or a client.
+func (k *Keyring) Asked() bool {
+	s := k.state.Load()
+	return s == nil || k.enforce || s.anywhere
+}
+
 // Closed reports whether every client asks for a key, so that who has none can be turned
 // away before it is known which client is meant.
 func (k *Keyring) Closed() bool {

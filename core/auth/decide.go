@@ -165,7 +165,7 @@ func (k *Keyring) Insist(a *Attempt, credentials [][]byte) error {
 	if a.Principal != nil {
 		return nil
 	}
-	return k.nobody(a, "this needs an API key")
+	return k.nobody(a, "this gateway asks for an API key")
 }
 
 // Wrong refuses a request of nobody for what it presented, which counts as a wrong key; nil if

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/athena-gateway/athena/core/ledger"
@@ -117,7 +116,7 @@ func (k *Keyring) UnenforceClient(ctx context.Context, audit *ledger.Audit, clie
 			return err
 		}
 		if len(before) == 0 {
-			return sdk.E(sdk.NotFound, "unknown_client_setting", fmt.Sprintf("the client %q has no setting of its own", client)).
+			return sdk.E(sdk.NotFound, "unknown_client_setting", "the client has no setting of its own").
 				WithHint("GET /admin/api-key-clients lists those that have one")
 		}
 		if _, err := c.ExecContext(ctx, "DELETE FROM api_key_client_config WHERE client_name = $1", client); err != nil {

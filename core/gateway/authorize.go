@@ -15,6 +15,9 @@ func (g *Gateway) authorize(op *Operation) error {
 	if a == nil {
 		a = &auth.Attempt{RequestID: op.RequestID, Principal: op.Principal}
 	}
+	if op.Target.Lost != nil && op.Client == "" && op.Principal == nil && g.options.Keys.Asked() {
+		return g.options.Keys.Insist(a, nil) // as if the name stood for a client that asks for one
+	}
 	if op.Right != "" && op.Principal.Has(op.Right) {
 		a.Right = op.Right
 		return g.options.Keys.Use(a, op.Client)

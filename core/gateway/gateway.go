@@ -68,21 +68,35 @@ func (g *Gateway) Refuse(op *Operation, err error) {
 	if op.Started.IsZero() {
 		op.Started = time.Now()
 	}
-	op.Client, _ = op.target().client(g.options.DefaultClient) // "" when none is named
+	_, _ = g.find(op)
 	g.record(op, &outcome{client: g.registered(op.Client), err: sdk.AsError(err)}, time.Since(op.Started))
 }
 
-// resolve names the client, decides whether who asks may use it, and only then looks
-// whether there is one: its name is nobody else's business.
-func (g *Gateway) resolve(op *Operation) (client *registry.Client, err error) {
+// resolve finds the client, and tells whether there is one only to who may use it: its name is
+// nobody else's business.
+func (g *Gateway) resolve(op *Operation) (*registry.Client, error) {
+	client, lost := g.find(op)
+	err := g.authorize(op)
+	if err == nil {
+		err = lost
+	}
+	if err != nil {
+		if op.Attempt != nil {
+			op.Attempt.Client = g.registered(op.Attempt.Client) // names that were made up are not kept
+		}
+		return nil, err
+	}
+	return client, nil
+}
+
+// find looks the operation's client up. Its name is "" when none is named, and when what is named
+// has not the form of a name: that may be a secret, and is kept nowhere.
+func (g *Gateway) find(op *Operation) (client *registry.Client, err error) {
 	if op.Client, err = op.target().client(g.options.DefaultClient); err != nil {
 		return nil, err
 	}
-	if err = g.authorize(op); err == nil {
-		client, err = g.options.Registry.Client(op.Client)
-	}
-	if err != nil && op.Attempt != nil {
-		op.Attempt.Client = g.registered(op.Attempt.Client) // names that were made up are not kept
+	if client, err = g.options.Registry.Client(op.Client); err != nil && registry.CheckName(op.Client) != "" {
+		op.Client = ""
 	}
 	return client, err
 }

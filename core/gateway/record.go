@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"slices"
 	"time"
 
 	"github.com/athena-gateway/athena/core/oplog"
@@ -62,12 +63,17 @@ func (g *Gateway) record(op *Operation, o *outcome, took time.Duration) {
 	}
 	if o.err != nil {
 		e.Status = g.options.Status(o.err, op.Writes)
-		e.Failed(o.err)
+		e.Failed(o.err, o.backend != "" && executesSQL(&op.Call))
 		if !vouches(o.err) {
 			e.Table, e.NamedTable = "", e.Table
 		}
 	}
 	g.options.Log.Record(&e)
+}
+
+// executesSQL reports whether a call has SQL text of its own.
+func executesSQL(call *sdk.Call) bool {
+	return slices.ContainsFunc(call.Statements, func(s sdk.Statement) bool { return s.Verb == sdk.SQL })
 }
 
 // vouches reports whether an error tells that the operation's table is there: the database

@@ -13,10 +13,17 @@ type Target struct {
 	Named string // the request itself, e.g. by X-Athena-Client
 	Host  string // a public route, by the request's host name
 	Key   string // the caller's API key, which is for one client alone
+
+	// Lost is the error of a host name that leads nowhere. Without Named, Execute returns it to
+	// who may know.
+	Lost error
 }
 
 // client is the name that the first source gives, else fallback.
 func (t *Target) client(fallback string) (string, error) {
+	if t.Named == "" && t.Lost != nil {
+		return "", t.Lost
+	}
 	if name := cmp.Or(t.Named, t.Host, t.Key, fallback); name != "" {
 		return name, nil
 	}

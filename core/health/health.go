@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/athena-gateway/athena/core/httpx"
-	"github.com/athena-gateway/athena/sdk"
 )
 
 // Options are what the routes show.
@@ -82,7 +81,7 @@ func New(o Options) *API { return &API{options: o} }
 // Routes are the API's routes.
 func (a *API) Routes() []httpx.Route {
 	route := func(path, operation, summary string, handle httpx.Handle) httpx.Route {
-		return httpx.Route{Method: "GET", Path: path, Guard: httpx.Public, Operation: operation, Summary: summary, Handle: fresh(handle)}
+		return httpx.Route{Method: "GET", Path: path, Guard: httpx.Public, Operation: operation, Summary: summary, Handle: handle}
 	}
 	return []httpx.Route{
 		route("/", "root", "What this is, and its routes", a.root),
@@ -92,17 +91,6 @@ func (a *API) Routes() []httpx.Route {
 		route("/readyz", "ready", "Whether the gateway should get requests", a.ready),
 		route("/health", "health", "State of the gateway, its ledger, clients and plugins", a.health),
 		route("/health/cluster", "cluster", "Asks every client's database", a.cluster),
-	}
-}
-
-// fresh forbids that an answer is kept: it is true now.
-func fresh(handle httpx.Handle) httpx.Handle {
-	return func(r *httpx.Request) (*httpx.Response, error) {
-		response, err := handle(r)
-		if err == nil {
-			response.Header = append(response.Header, sdk.Pair{Name: "Cache-Control", Value: "no-store"})
-		}
-		return response, err
 	}
 }
 

@@ -65,10 +65,8 @@ func (a *API) statement(r *httpx.Request, q *request) (*sdk.Statement, error) {
 	}
 	target := &q.operation.Target
 	if label := r.HostLabel(); label != "" && target.Named == "" && a.options.HostClient != nil {
-		var err error
-		if target.Host, err = a.options.HostClient(label); err != nil {
-			return nil, err
-		}
+		target.Host, target.Lost = a.options.HostClient(r, label)
+		q.operation.Principal = r.Principal
 	}
 	return &q.statements[0], nil
 }

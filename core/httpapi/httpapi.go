@@ -19,9 +19,11 @@ type Options struct {
 	Introspect func(context.Context, *gateway.Operation, sdk.IntrospectQuery) (*gateway.Introspection, error)
 	Refuse     func(*gateway.Operation, error) // told of what is refused before Execute; nil: nobody
 	Metrics    prometheus.Gatherer             // nil: no GET /metrics
-	// HostClient is the client that the label in front of the gateway's host name stands
-	// for, "" if none does; nil: host names mean nothing.
-	HostClient func(label string) (string, error)
+	// Reveals says who may see the names of clients and plugins in GET /metrics; nil: everybody.
+	Reveals func(*httpx.Request) bool
+	// HostClient is the client that the label in front of the gateway's host name stands for. It
+	// may find out more about who asks. Nil: host names mean nothing.
+	HostClient func(r *httpx.Request, label string) (string, error)
 	Listed     func() []httpx.Route // all routes of the server, for /router/registry; nil: these
 }
 
@@ -69,7 +71,7 @@ func (a *API) Routes() []httpx.Route {
 		routes = append(routes, more...)
 	}
 	if a.options.Metrics != nil {
-		routes = append(routes, httpx.MetricsRoute(a.options.Metrics))
+		routes = append(routes, httpx.MetricsRoute(a.options.Metrics, a.options.Reveals))
 	}
 	return routes
 }

@@ -122,7 +122,8 @@ func (w *wholeBody) WriteTo(to io.Writer) (int64, error) { return w.buffer.Write
 func (w *wholeBody) SupportsBodyWriteTo() bool           { return true }
 func (w *wholeBody) Close() error                        { putBuffer(w.buffer); return nil }
 
-// head sets status and headers.
+// head sets status and headers. An answer is about now and may be for one caller alone: nobody is
+// to keep it unless whoever made it says otherwise.
 func (s *Server) head(r *Request, response *Response) {
 	h := &r.fctx.Response.Header
 	if response.Status != 0 {
@@ -131,15 +132,15 @@ func (s *Server) head(r *Request, response *Response) {
 	h.SetContentType(contentType(response))
 	h.Set("X-Request-Id", r.ID)
 	h.Set("X-Athena-Request-Id", r.ID)
-	if r.route.Guard == Admin {
-		h.Set(fiber.HeaderCacheControl, "no-store")
-	}
 	for _, header := range response.Header {
 		if !settable(header) {
 			s.log.Warn("a header of an answer is left out: it is not one that a route may set", "header", header.Name, "route", r.route.Path, "trace_id", r.ID)
 			continue
 		}
 		h.Add(header.Name, header.Value)
+	}
+	if len(h.Peek(fiber.HeaderCacheControl)) == 0 {
+		h.Set(fiber.HeaderCacheControl, "no-store")
 	}
 	if s.draining.Load() {
 		h.SetConnectionClose()
@@ -198,7 +199,7 @@ func (s *Server) logFailure(r *Request, f *failure, what string) {
 		level = hclog.Warn
 	}
 	if level >= hclog.Warn {
-		s.log.Log(level, what, "method", r.Method(), "path", r.Path(), "status", f.status, "code", f.code, "trace_id", r.ID, "error", f.Error.Error())
+		s.log.Log(level, what, "method", r.Method(), "path", r.Place(), "status", f.status, "code", f.code, "trace_id", r.ID, "error", bounded(f.Error.Error()))
 	}
 }
 
@@ -247,6 +248,7 @@ func (s *Server) answerError(fctx *fasthttp.RequestCtx, err error) {
 	fctx.Response.Header.Set("X-Athena-Request-Id", id)
 	fctx.Response.SetStatusCode(f.status)
 	fctx.Response.Header.SetContentType(jsonType)
+	fctx.Response.Header.Set(fiber.HeaderCacheControl, "no-store")
 	if s.draining.Load() {
 		fctx.Response.Header.SetConnectionClose()
 	}

@@ -2,6 +2,7 @@ package httpx
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -99,10 +100,21 @@ func Status(e *sdk.Error, writes bool) int {
 // masked reports whether the error is our own and says nothing to callers.
 func (f *failure) masked() bool { return f.Kind == sdk.Internal && f.Code == "" }
 
+// maxText bounds each text of an answer and of a line of the log, in bytes: a database may repeat
+// all of a request.
+const maxText = 8 << 10
+
+func bounded(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxText], "") + "…"
+}
+
 // appendEnvelope appends the error envelope. error repeats the text of message with its
 // detail, because old clients read the one and new clients the other.
 func (f *failure) appendEnvelope(dst []byte, traceID, operation string, writes bool) []byte {
-	message, detail := f.Message, f.Detail
+	message, detail := bounded(f.Message), bounded(f.Detail)
 	code := f.code
 	if f.masked() {
 		message, detail, code = "internal error", "", "internal"
@@ -121,7 +133,7 @@ func (f *failure) appendEnvelope(dst []byte, traceID, operation string, writes b
 	dst = member(dst, "trace_id", traceID)
 	if !f.masked() {
 		if f.Hint != "" {
-			dst = member(dst, "hint", f.Hint)
+			dst = member(dst, "hint", bounded(f.Hint))
 		}
 		if detail != "" {
 			dst = member(dst, "details", detail)
@@ -139,7 +151,7 @@ func (f *failure) appendData(dst []byte, operation string, writes bool) []byte {
 		if value == "" {
 			return
 		}
-		dst = member(dst, name, value)
+		dst = member(dst, name, bounded(value))
 	}
 	text("operation", operation)
 	// A refusal says by its status that nothing was done; a database may have done a part.

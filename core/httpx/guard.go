@@ -117,6 +117,10 @@ func remoteIP(a net.Addr) netip.Addr {
 	return tcp.AddrPort().Addr().Unmap()
 }
 
+// Foreign reports whether the request may be that of a web page of another site, to which a route
+// that asks for no key shows nothing that is not for everybody.
+func (r *Request) Foreign() bool { return r.server.sameOrigin(r) != nil }
+
 // sameOrigin protects routes that ask for no key from web pages: a browser on this machine
 // can reach what listens on the loopback, for whatever page it shows. A page of another
 // site gives itself away by its Origin, one that had its own name point here by its Host.

@@ -60,7 +60,7 @@ func TestAdminGuard(t *testing.T) {
 	logger := hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Trace})
 	open := func(t *testing.T) string { // a server of its own for each case: failures add up
 		_, url := start(t, Options{Keys: auth.New(auth.Options{AdminKey: adminKey, Registry: registry, Logger: logger}), Registry: registry, Logger: logger,
-			Routes: []Route{{Method: "GET", Path: "/admin/:name", Guard: Admin, Operation: "test", Handle: who}, MetricsRoute(registry)}})
+			Routes: []Route{{Method: "GET", Path: "/admin/:name", Guard: Admin, Operation: "test", Handle: who}, MetricsRoute(registry, nil)}})
 		return url
 	}
 	url := open(t)

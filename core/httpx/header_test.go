@@ -19,6 +19,21 @@ import (
 	"github.com/athena-gateway/athena/sdk"
 )
 
+// TestNotStored: nobody is to keep an answer, or an error, unless the handler says otherwise.
+func TestNotStored(t *testing.T) {
+	answer := func(headers ...sdk.Pair) Handle {
+		return func(*Request) (*Response, error) { return &Response{Header: headers, Bytes: []byte("{}")}, nil }
+	}
+	kept := []sdk.Pair{{Name: "cache-control", Value: "private"}, {Name: "Cache-Control", Value: "max-age=60"}}
+	_, url := start(t, Options{Routes: []Route{route("/plain", answer()), route("/kept", answer(kept...)), route("/wrong", answer(sdk.Pair{Name: "Cache-Control", Value: "a\r\nb"})),
+		route("/failing", func(*Request) (*Response, error) { return nil, sdk.E(sdk.NotFound, "x", "no") })}})
+	for path, want := range map[string][]string{"/plain": {"no-store"}, "/kept": {"private", "max-age=60"}, "/wrong": {"no-store"}, "/failing": {"no-store"}, "/never": {"no-store"}} {
+		if got := call(t, "POST", url+path, "").header.Values("Cache-Control"); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+}
+
 // FuzzHeadersOfAnswers: whatever a handler makes of a database's words, an answer has the
 // headers that were set and no others, and the body that was meant.
 func FuzzHeadersOfAnswers(f *testing.F) {
@@ -57,7 +72,7 @@ func FuzzHeadersOfAnswers(f *testing.F) {
 			f.Error(err)
 		}
 	})
-	always := []string{"Date", "Content-Type", "Content-Length", "X-Request-Id", "X-Athena-Request-Id", "Connection", "Vary"}
+	always := []string{"Date", "Content-Type", "Content-Length", "X-Request-Id", "X-Athena-Request-Id", "Connection", "Vary", "Cache-Control"}
 	f.Fuzz(func(t *testing.T, name, value, contentType string, milliseconds int64) {
 		// ask returns an answer that has no other headers than those that are always there and also.
 		ask := func(path string, also ...string) (*http.Response, string) {

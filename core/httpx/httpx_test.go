@@ -160,6 +160,8 @@ func TestErrorEnvelope(t *testing.T) {
 			`{"status":"error","code":"deadline_exceeded","message":"the deadline passed before the answer","error":"the deadline passed before the answer","data":{"operation":"test","executed":"unknown"}}`},
 		{"unsupported", sdk.E(sdk.Unsupported, "x", "no"), false, 400, "", ""},
 		{"cancelled", context.Canceled, false, 499, "", ""},
+		{"long", &sdk.Error{Kind: sdk.Invalid, Reason: "x", Message: strings.Repeat("é", 1<<20)}, false, 400, "",
+			`{"status":"error","code":"x","message":"` + strings.Repeat("é", 4<<10) + `…","error":"` + strings.Repeat("é", 4<<10) + `…","data":{"operation":"test"}}`},
 		{"unknown kind", &sdk.Error{Kind: 200, Message: "x"}, false, 500, "", ""},
 	}
 	for _, c := range cases {
@@ -199,7 +201,7 @@ func TestRequest(t *testing.T) {
 	var seen *Request
 	var method, path, header, query, param, trace string
 	handle := func(r *Request) (*Response, error) {
-		seen, method, path, header = r, r.Method(), r.Path(), r.Header("x-athena-client")
+		seen, method, path, header = r, r.Method(), r.Place(), r.Header("x-athena-client")
 		query, param, trace = r.Query("a"), r.Param("name"), r.Trace()
 		return OK("done", map[string]int{"n": 1})
 	}
@@ -210,7 +212,7 @@ func TestRequest(t *testing.T) {
 	if got.body != `{"data":{"n":1},"status":"success","message":"done"}` || got.header.Get("Content-Type") != "application/json" {
 		t.Errorf("answer %q, %v", got.body, got.header)
 	}
-	want := []string{"POST", "/db/things/b%20c", "demo", "ä", "b%20c", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", body}
+	want := []string{"POST", "/things/:name", "demo", "ä", "b%20c", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", body}
 	if d := cmp.Diff(want, []string{method, path, header, query, param, trace, string(seen.Body)}); d != "" {
 		t.Error(d)
 	}
@@ -402,7 +404,7 @@ func TestMetrics(t *testing.T) {
 	release := make(chan struct{})
 	entered := make(chan struct{})
 	_, url := start(t, Options{Registry: registry, Routes: []Route{
-		MetricsRoute(registry),
+		MetricsRoute(registry, nil),
 		route("/x", func(r *Request) (*Response, error) { return &Response{Bytes: r.Body}, nil }),
 		route("/wait", func(*Request) (*Response, error) {
 			close(entered)

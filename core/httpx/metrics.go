@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 )
 
@@ -100,14 +102,26 @@ func (m *routeMetrics) status(status int) prometheus.Counter {
 	return c
 }
 
-// MetricsRoute is GET /metrics over registry. What cannot be gathered is left out, and why
-// is a comment in the answer.
-func MetricsRoute(registry prometheus.Gatherer) Route {
+// named reports whether a family tells the names of clients or plugins.
+func named(family *dto.MetricFamily) bool {
+	return slices.ContainsFunc(family.Metric, func(m *dto.Metric) bool {
+		return slices.ContainsFunc(m.Label, func(l *dto.LabelPair) bool { return l.GetName() == "client" || l.GetName() == "plugin" })
+	})
+}
+
+// MetricsRoute is GET /metrics over registry. Who may not see the names of clients and plugins gets
+// the metrics that have none; reveals decides about a caller, nil: all may. What cannot be gathered
+// is left out. What is missing, and why, is a comment in the answer.
+func MetricsRoute(registry prometheus.Gatherer, reveals func(*Request) bool) Route {
 	return Route{
 		Method: "GET", Path: "/metrics", Guard: Public, Operation: "metrics", Summary: "Metrics for Prometheus",
-		Handle: func(*Request) (*Response, error) {
+		Handle: func(r *Request) (*Response, error) {
 			families, failed := registry.Gather()
 			var b bytes.Buffer
+			if reveals != nil && !reveals(r) {
+				families = slices.DeleteFunc(families, named)
+				b.WriteString("# metrics of clients and plugins are shown with the admin key, or an API key for any client, as a bearer token\n")
+			}
 			format := expfmt.NewFormat(expfmt.TypeTextPlain)
 			encoder := expfmt.NewEncoder(&b, format)
 			for _, family := range families {

@@ -4,12 +4,16 @@ import (
 	"context"
 	"encoding/hex"
 	"math/rand/v2"
+	"net/url"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/google/uuid"
 	"github.com/valyala/fasthttp"
 
 	"github.com/athena-gateway/athena/core/auth"
@@ -63,8 +67,47 @@ func (r *Request) Route() string { return r.route.Path }
 // Started is when the request had arrived.
 func (r *Request) Started() time.Time { return r.started }
 
-// Path is the request's path as it was sent, without the query.
-func (r *Request) Path() string { return string(r.fctx.URI().PathOriginal()) }
+// Place is the path for logs and the audit: that of the route, with those parameters that look
+// like ids and names in their places. Anything else, such as a key where its id was meant, stays
+// out, as does what the request presents as a key.
+func (r *Request) Place() string {
+	if len(r.route.params) == 0 {
+		return r.route.Path
+	}
+	segments := strings.Split(r.route.Path, "/")
+	for i, segment := range segments {
+		name, isParam := strings.CutPrefix(segment, ":")
+		if !isParam {
+			continue
+		}
+		if text, err := url.PathUnescape(r.Param(name)); err == nil && looksLike(name, text) && !r.presents(text) {
+			segments[i] = text
+		}
+	}
+	return strings.Join(segments, "/")
+}
+
+// looksLike reports whether text has the form of the parameter's values: a UUID for an id, else a
+// short name. That of an API key is none.
+func looksLike(param, text string) bool {
+	if param == "id" || strings.HasSuffix(param, "_id") {
+		return uuid.Validate(text) == nil
+	}
+	return IsName(text)
+}
+
+// IsName reports whether text has the form of a short name, so that it may be logged and repeated
+// though a caller has made it up. That of an API key is none.
+func IsName(text string) bool {
+	return plainName.MatchString(text) && !strings.HasPrefix(text, "ath_")
+}
+
+var plainName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,128}$`)
+
+func (r *Request) presents(text string) bool {
+	var array [carriers][]byte
+	return slices.ContainsFunc(r.credentials(array[:0]), func(key []byte) bool { return string(key) == text })
+}
 
 // Remote is the address and port that the request came from, perhaps a proxy's.
 func (r *Request) Remote() string { return r.fctx.RemoteAddr().String() }

@@ -21,7 +21,7 @@ var (
 	Key    = Guard{kind: "key"}    // whoever has an API key, once keys are enforced
 	Data   = Guard{kind: "data"}   // whom gateway.Execute lets use the client that the request means
 	Own    = Guard{kind: "own"}    // the handler calls Request.Admit with the guard that the request takes
-	Admin  = Guard{kind: "admin"}  // operators, who have the admin key; its answers are not to be stored
+	Admin  = Guard{kind: "admin"}  // operators, who have the admin key
 )
 
 // Right is the guard of routes that need an API key with the named right, also while keys are

@@ -291,6 +291,6 @@ func (s *Server) end(r *Request, status, sent int) {
 	took := time.Since(r.started)
 	r.route.metrics.end(status, len(r.Body), sent, took)
 	if s.log.IsDebug() {
-		s.log.Debug("request", "method", r.Method(), "path", r.Path(), "status", status, "bytes", sent, "duration", took, "trace_id", r.ID)
+		s.log.Debug("request", "method", r.Method(), "path", r.Place(), "status", status, "bytes", sent, "duration", took, "trace_id", r.ID)
 	}
 }

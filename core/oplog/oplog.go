@@ -4,7 +4,9 @@
 package oplog
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -86,29 +88,36 @@ type Entry struct {
 	Executed              string
 }
 
-// Failed notes an error, of whose texts only the message is kept, without what it may quote
-// of the request.
-func (e *Entry) Failed(err *sdk.Error) {
-	e.Error, e.Message, e.Code, e.Native = true, message(err), err.Reason, err.Code
+// Failed notes an error, of whose texts only the message is kept, without what it may quote of the
+// request. ofSQL says that a SQL text failed, after a client had been found for it.
+func (e *Entry) Failed(err *sdk.Error, ofSQL bool) {
+	e.Error, e.Message, e.Code, e.Native = true, message(err, ofSQL), err.Reason, err.Code
 	if e.Code == "" {
 		e.Code = err.Kind.String()
 	}
 	e.Executed = [...]string{sdk.ExecutedUnknown: "unknown", sdk.ExecutedNo: "no", sdk.ExecutedYes: "yes"}[min(err.Executed, sdk.ExecutedYes)]
 }
 
-// message is the public message of an error. One about a value, or about the form of a
-// request, quotes what was sent: that is left out. Messages that name what is missing or
-// in the way quote names alone, and one that a database's own code has raised may say
-// anything.
-func message(err *sdk.Error) string {
+// message is the public message of an error, if it is the gateway's or the plugin's own. One about
+// a value, or about the form of a request, quotes what was sent: that is left out. Those that
+// name what is missing or in the way quote names alone. What a database says may hold anything:
+// parts of the SQL, values, and words of its own code, under whatever SQLSTATE that chooses.
+func message(err *sdk.Error, ofSQL bool) string {
 	switch {
 	case err.Kind == sdk.Internal && err.Code == "":
 		return "internal error"
-	case strings.HasPrefix(err.Code, "P0"):
-		return "the database's own code has raised an exception"
+	case err.Source == sdk.FromDownstream && err.Code != "":
+		return standard(err, ofSQL)
 	}
 	switch err.Kind {
-	case sdk.NotFound, sdk.Conflict, sdk.Forbidden, sdk.Unavailable, sdk.Timeout, sdk.Canceled, sdk.RateLimited:
+	case sdk.Unavailable, sdk.Timeout, sdk.Canceled:
+		return err.Message
+	}
+	if ofSQL || err.Source == sdk.FromDownstream {
+		return standard(err, ofSQL)
+	}
+	switch err.Kind {
+	case sdk.NotFound, sdk.Conflict, sdk.Forbidden, sdk.RateLimited:
 		return err.Message
 	}
 	for _, known := range []string{"undefined_", "ambiguous_", "unknown_client"} {
@@ -116,24 +125,35 @@ func message(err *sdk.Error) string {
 			return err.Message
 		}
 	}
-	text := unquoted(err.Message, '"')
-	if err.Source == sdk.FromDownstream {
-		text = unquoted(text, '\'')
+	return unquoted(err.Message)
+}
+
+// standard says which error of a database it is, in none of its words. The names are the
+// catalogue's, but where a SQL text failed they may be words of that.
+func standard(err *sdk.Error, ofSQL bool) string {
+	text := "database error " + cmp.Or(err.Reason, err.Kind.String())
+	if ofSQL {
+		return text
+	}
+	for _, name := range []struct{ what, name string }{{"constraint", err.Constraint}, {"column", err.Column}, {"table", err.Table}} {
+		if name.name != "" {
+			text += fmt.Sprintf(", %s %q", name.what, name.name)
+		}
 	}
 	return text
 }
 
 // unquoted leaves out everything from the first quote to the last: what is quoted may hold
 // quotes itself.
-func unquoted(text string, quote byte) string {
-	first, last := strings.IndexByte(text, quote), strings.LastIndexByte(text, quote)
+func unquoted(text string) string {
+	first, last := strings.IndexByte(text, '"'), strings.LastIndexByte(text, '"')
 	if first < 0 {
 		return text
 	}
 	if last == first {
 		return text[:first] + "…"
 	}
-	return text[:first] + string(quote) + "…" + text[last:]
+	return text[:first] + `"…` + text[last:]
 }
 
 // The most bytes of texts that come from callers.

@@ -85,7 +85,7 @@ func TestRow(t *testing.T) {
 			Retries: 2, Statements: 3, Rows: 7, Bytes: 1 << 40, KeyID: "k", UserID: strings.Repeat("ü", 500), OrganizationID: "o",
 		}
 		full.Status = 404
-		full.Failed(&sdk.Error{Kind: sdk.NotFound, Reason: "undefined_table", Code: "42P01", Executed: sdk.ExecutedNo, Message: "relation \"n\" does not\x00 exist", Detail: "secret", Log: "secret"})
+		full.Failed(&sdk.Error{Kind: sdk.NotFound, Reason: "undefined_table", Code: "42P01", Executed: sdk.ExecutedNo, Message: "relation \"n\" does not\x00 exist", Detail: "secret", Log: "secret"}, false)
 		log.Record(&full)
 		log.Record(&Entry{Time: at.Add(-time.Second), Operation: "fetch", Door: "gateway", Status: 200, Rows: -1})
 		flush(t, log)
@@ -112,24 +112,40 @@ func TestRow(t *testing.T) {
 	})
 }
 
-// TestMessage: what an error quotes of the request does not reach the log.
+// TestMessage: what an error quotes of the request, and what a database says, does not reach the log.
 func TestMessage(t *testing.T) {
 	for _, c := range []struct {
-		err  sdk.Error
-		want string
+		err   sdk.Error
+		ofSQL bool
+		want  string
 	}{
-		{sdk.Error{Kind: sdk.Internal, Message: "secret"}, "internal error"},
-		{sdk.Error{Kind: sdk.Internal, Code: "XX000", Source: sdk.FromDownstream, Message: `cache lookup failed for "secret" and 'secret'`}, `cache lookup failed for "…" and '…'`},
-		{sdk.Error{Kind: sdk.NotFound, Reason: "undefined_table", Code: "42P01", Message: `relation "users" does not exist`}, `relation "users" does not exist`},
-		{sdk.Error{Kind: sdk.Conflict, Code: "23505", Message: `duplicate key value violates unique constraint "users_pkey"`, Detail: "Key (id)=(secret)"}, `duplicate key value violates unique constraint "users_pkey"`},
-		{sdk.Error{Kind: sdk.Invalid, Reason: "undefined_column", Code: "42703", Message: `column "naem" does not exist`}, `column "naem" does not exist`},
-		{sdk.Error{Kind: sdk.Invalid, Code: "22P02", Source: sdk.FromDownstream, Message: `invalid input syntax for type integer: "se"cr"et"`}, `invalid input syntax for type integer: "…"`},
-		{sdk.Error{Kind: sdk.Invalid, Code: "42601", Source: sdk.FromDownstream, Message: `syntax error at or near "'secret'"`}, `syntax error at or near "…"`},
-		{sdk.Error{Kind: sdk.Invalid, Code: "1", Source: sdk.FromDownstream, Message: `near 'secret`}, `near …`},
-		{sdk.Error{Kind: sdk.Invalid, Code: "P0001", Source: sdk.FromDownstream, Message: `secret is wrong`}, "the database's own code has raised an exception"},
-		{sdk.Error{Kind: sdk.Invalid, Source: sdk.FromHost, Message: `limit: the client's value is no number: "secret"`}, `limit: the client's value is no number: "…"`},
+		{sdk.Error{Kind: sdk.Internal, Message: "secret"}, false, "internal error"},
+		{sdk.Error{Kind: sdk.Internal, Reason: "database_error", Code: "XX000", Source: sdk.FromDownstream, Message: `cache lookup failed for "secret"`}, false, "database error database_error"},
+		{sdk.Error{Kind: sdk.NotFound, Reason: "undefined_table", Message: `there is no table "users"`}, false, `there is no table "users"`},
+		{sdk.Error{Kind: sdk.Invalid, Reason: "undefined_column", Message: `column "naem" does not exist`}, false, `column "naem" does not exist`},
+		{sdk.Error{Kind: sdk.Conflict, Reason: "unique_violation", Code: "23505", Source: sdk.FromDownstream, Message: "secret", Detail: "Key (id)=(secret)", Constraint: "users_pkey", Table: "users"}, false,
+			`database error unique_violation, constraint "users_pkey", table "users"`},
+		{sdk.Error{Kind: sdk.Conflict, Reason: "not_null_violation", Code: "23502", Source: sdk.FromDownstream, Message: "secret", Column: "name", Table: "users"}, false,
+			`database error not_null_violation, column "name", table "users"`},
+		// Raised by the database's own code.
+		{sdk.Error{Kind: sdk.Conflict, Reason: "unique_violation", Code: "23505", Source: sdk.FromDownstream, Message: "secret"}, false, "database error unique_violation"},
+		{sdk.Error{Kind: sdk.Forbidden, Reason: "insufficient_privilege", Code: "42501", Source: sdk.FromDownstream, Message: "secret"}, false, "database error insufficient_privilege"},
+		{sdk.Error{Kind: sdk.Invalid, Reason: "raise_exception", Code: "P0001", Source: sdk.FromDownstream, Message: "secret"}, false, "database error raise_exception"},
+		{sdk.Error{Kind: sdk.Unavailable, Reason: "operator_intervention", Code: "57000", Source: sdk.FromDownstream, Message: "secret"}, false, "database error operator_intervention"},
+		{sdk.Error{Kind: sdk.Timeout, Reason: "statement_timeout", Code: "57014", Source: sdk.FromDownstream, Message: "secret"}, false, "database error statement_timeout"},
+		{sdk.Error{Kind: sdk.Invalid, Source: sdk.FromDownstream, Message: "secret"}, false, "database error invalid"},
+		{sdk.Error{Kind: sdk.Unavailable, Reason: "connect_failed", Source: sdk.FromDownstream, Message: "nothing accepts connections at db:5432"}, true, "nothing accepts connections at db:5432"},
+		// SQL texts.
+		{sdk.Error{Kind: sdk.Invalid, Reason: "undefined_column", Code: "1", Source: sdk.FromDownstream, Message: "no such column: secret", Column: "secret"}, true, "database error undefined_column"},
+		{sdk.Error{Kind: sdk.NotFound, Reason: "undefined_table", Code: "42P01", Source: sdk.FromDownstream, Message: `relation "secret" does not exist`}, true, "database error undefined_table"},
+		{sdk.Error{Kind: sdk.Forbidden, Reason: "other_files", Message: "ATTACH secret reaches files beside the database"}, true, "database error other_files"},
+		{sdk.Error{Kind: sdk.Timeout, Reason: "deadline_exceeded", Message: "the deadline passed before the answer"}, true, "the deadline passed before the answer"},
+
+		{sdk.Error{Kind: sdk.Invalid, Message: `near "se"cr"et"`}, false, `near "…"`},
+		{sdk.Error{Kind: sdk.Invalid, Message: `near "secret`}, false, `near …`},
+		{sdk.Error{Kind: sdk.Invalid, Source: sdk.FromHost, Message: `limit: the client's value is no number: "secret"`}, false, `limit: the client's value is no number: "…"`},
 	} {
-		if got := message(&c.err); got != c.want {
+		if got := message(&c.err, c.ofSQL); got != c.want {
 			t.Errorf("%+v: %s\nwant %s", c.err, got, c.want)
 		}
 	}
@@ -213,7 +229,7 @@ func TestStatistics(t *testing.T) {
 			}
 			if rand.IntN(3) == 0 {
 				e.Status = 409
-				e.Failed(&sdk.Error{Kind: sdk.Conflict, Reason: "conflict"})
+				e.Failed(&sdk.Error{Kind: sdk.Conflict, Reason: "conflict"}, false)
 			}
 			recorded = append(recorded, e)
 			mu.Unlock()
@@ -300,7 +316,7 @@ func TestRows(t *testing.T) {
 			e := Entry{Time: at.Add(time.Duration(i) * time.Second), RequestID: fmt.Sprint("r", i), Client: "shop", Table: "users", Operation: "fetch", Door: "gateway", Status: 200}
 			switch {
 			case i < 3:
-				e.Failed(sdk.E(sdk.Conflict, "conflict", "no"))
+				e.Failed(sdk.E(sdk.Conflict, "conflict", "no"), false)
 				e.Status = 409
 			case i == 3:
 				e.Table, e.Operation, e.KeyID, e.UserID, e.OrganizationID = "", "sql", "k", "u", "o"
@@ -552,7 +568,7 @@ func TestDrilldown(t *testing.T) {
 		for i := range 40 {
 			e := Entry{Time: at, Client: "shop", Table: []string{"", "users"}[i%2], Operation: []string{"fetch", "insert"}[i/2%2], Door: "gateway", Status: 200, Reached: i%5 > 0}
 			if i%3 == 0 {
-				e.Failed(sdk.E(sdk.Conflict, "conflict", "no"))
+				e.Failed(sdk.E(sdk.Conflict, "conflict", "no"), false)
 			}
 			log.Record(&e)
 		}

@@ -36,7 +36,7 @@ func (r *Routes) dispatch(q *httpx.Request) (*httpx.Response, error) {
 	if err := q.Admit(guard); err != nil {
 		return nil, err
 	}
-	if p == nil || p.RequireKey != nil && *p.RequireKey {
+	if p == nil || p.gated() {
 		// A wrong key counts whether there is such a route or not.
 		if err := q.Insist(); err != nil || p == nil {
 			return nil, notFound()
@@ -103,6 +103,9 @@ func (r *Routes) authorize(q *httpx.Request, p *pinned, op string) error {
 
 // right is the right to use the route for all that it offers.
 func (p *pinned) right() string { return "public." + p.Key + ".execute" }
+
+// gated reports whether the route needs a key even where none is asked for.
+func (p *pinned) gated() bool { return p.RequireKey != nil && *p.RequireKey }
 
 // open reports whether everybody may use the route.
 func (p *pinned) open() bool { return p.RequireKey != nil && !*p.RequireKey }

@@ -76,22 +76,33 @@ func (p *pinned) with(f *sdk.Filter) *sdk.Filter {
 // shows reports whether a column may be named. It has to be spelt as the route spells it.
 func (l *level) shows(column string) bool { return l.all || slices.Contains(l.columns, column) }
 
+// admit lets a column be read if it is shown. Where all of the table's are, those that functions of
+// its row compute are not among them.
+func (l *level) admit(c *sdk.Column) error {
+	c.Plain = l.all
+	if !l.shows(c.Name) {
+		return noColumn(c.Name)
+	}
+	return nil
+}
+
 // restrict checks and narrows what a statement, or a relation, names of a table. rows says
 // that it answers with rows.
 func (l *level) restrict(rows bool, s *sdk.Selection, f *sdk.Filter, order []sdk.Order) error {
 	if err := l.checkFilter(f); err != nil {
 		return err
 	}
-	for _, o := range order {
-		if o.Relation != "" {
+	for i := range order {
+		if o := &order[i]; o.Relation != "" {
 			return noRelation(o.Relation)
-		}
-		if !l.shows(o.Column.Name) {
-			return noColumn(o.Column.Name)
+		} else if err := l.admit(&o.Column); err != nil {
+			return err
 		}
 	}
-	if s.Bucket != nil && !l.shows(s.Bucket.Column.Name) {
-		return noColumn(s.Bucket.Column.Name)
+	if s.Bucket != nil {
+		if err := l.admit(&s.Bucket.Column); err != nil {
+			return err
+		}
 	}
 	if len(s.Items) == 0 && !rows {
 		return nil
@@ -110,8 +121,10 @@ func (l *level) checkFilter(f *sdk.Filter) error {
 	if f.Relation != "" {
 		return noRelation(f.Relation)
 	}
-	if f.Kind == sdk.FilterCompare && !l.shows(f.Column.Name) {
-		return noColumn(f.Column.Name)
+	if f.Kind == sdk.FilterCompare {
+		if err := l.admit(&f.Column); err != nil {
+			return err
+		}
 	}
 	for i := range f.Children {
 		if err := l.checkFilter(&f.Children[i]); err != nil {
@@ -138,8 +151,8 @@ func (l *level) narrow(s *sdk.Selection) error {
 				items = append(items, sdk.Item{Column: sdk.Column{Name: name}})
 			}
 		case sdk.ItemColumn:
-			if !l.shows(item.Column.Name) {
-				return noColumn(item.Column.Name)
+			if err := l.admit(&item.Column); err != nil {
+				return err
 			}
 			items = append(items, item)
 		case sdk.ItemRelation:

@@ -181,15 +181,22 @@ func (r *Routes) find(key string) (*pinned, error) {
 }
 
 // HostClient is the client of the active route with the key label. Error: NotFound
-// "unknown_public_route": a name that leads nowhere must not lead to the default client.
-func (r *Routes) HostClient(label string) (string, error) {
+// "unknown_public_route": a name that leads nowhere must not lead to the default client. One with
+// require_key leads nowhere for nobody.
+func (r *Routes) HostClient(q *httpx.Request, label string) (string, error) {
 	p, err := r.find(label)
 	if err != nil {
 		return "", err
 	}
-	if p == nil {
-		return "", sdk.E(sdk.NotFound, unknownRoute, "the host name stands for no public route").
-			WithHint("check the host name, or name a client in the X-Athena-Client header")
+	if p == nil || p.gated() {
+		known := q.Principal != nil
+		if !known && !r.options.Keys.Asked() { // a wrong key counts whether there is such a route or not
+			known = q.Insist() == nil
+		}
+		if !known || p == nil {
+			return "", sdk.E(sdk.NotFound, unknownRoute, "the host name stands for no public route").
+				WithHint("check the host name, or name a client in the X-Athena-Client header")
+		}
 	}
 	return p.Client, nil
 }

@@ -184,7 +184,7 @@ func (r *Routes) client(f *adminapi.Field[string], read func(string, func(string
 		if slices.Contains(names, *f.Value) {
 			return nil
 		}
-		message := fmt.Sprintf("there is no client %q", *f.Value)
+		message := "there is no client of this name"
 		if near := sqlbuild.NearestName(*f.Value, names); near != "" {
 			message += fmt.Sprintf("; did you mean %q?", near)
 		}

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"unicode/utf8"
 
@@ -82,7 +81,7 @@ func find(ctx context.Context, c *sql.Conn, key string) (*Route, error) {
 		return nil, err
 	}
 	if len(routes) == 0 {
-		return nil, sdk.E(sdk.NotFound, unknownRoute, fmt.Sprintf("there is no public route %q", key)).WithHint("GET /admin/public-routes lists them")
+		return nil, sdk.E(sdk.NotFound, unknownRoute, "there is no public route of this key").WithHint("GET /admin/public-routes lists them")
 	}
 	return routes[0], nil
 }

@@ -317,12 +317,16 @@ var (
 	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,255}$`)
 )
 
-// CheckName says what is wrong with a client's name; "": nothing.
+// CheckName says what is wrong with a client's name; "": nothing. A text with the form of an
+// API key is none: names are shown and logged.
 func CheckName(name string) string {
-	if clientName.MatchString(name) {
-		return ""
+	switch {
+	case !clientName.MatchString(name):
+		return "want 1 to 128 letters, digits, dots, dashes and underscores"
+	case strings.HasPrefix(name, "ath_") && strings.Contains(name, "."):
+		return "want a name, not an API key"
 	}
-	return "want 1 to 128 letters, digits, dots, dashes and underscores"
+	return ""
 }
 
 // errFields is the error for a body whose members have mistakes, by name.
@@ -824,7 +828,7 @@ func (r *Registry) stored(ctx context.Context, name string) (*row, error) {
 }
 
 func (r *Registry) errUnknown(name string, deleted *row) *sdk.Error {
-	e := sdk.E(sdk.NotFound, "unknown_client", fmt.Sprintf("there is no client %q", name)).WithHint("GET /admin/clients lists them")
+	e := sdk.E(sdk.NotFound, "unknown_client", "there is no client of this name").WithHint("GET /admin/clients lists them")
 	if deleted != nil {
 		e.Hint = "it was deleted; POST /admin/clients creates it again"
 	} else if near := r.Nearest(name); near != "" {

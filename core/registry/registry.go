@@ -499,8 +499,11 @@ func (r *Registry) Client(name string) (*Client, error) {
 	if !r.loaded.Load() {
 		return nil, errNotLoaded()
 	}
-	return nil, sdk.E(sdk.Invalid, "unknown_client", fmt.Sprintf("there is no client %q", name)).
-		WithHint("name a registered client in the X-Athena-Client header")
+	message := fmt.Sprintf("there is no client %q", name)
+	if why := CheckName(name); why != "" { // it may be a secret, such as a URI, and of any length
+		message = "that is no client's name: " + why
+	}
+	return nil, sdk.E(sdk.Invalid, "unknown_client", message).WithHint("name a registered client in the X-Athena-Client header")
 }
 
 // Backend is the kind of database that the client is.

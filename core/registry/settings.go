@@ -114,7 +114,11 @@ func ReadOverrides(object map[string]json.RawMessage) (Overrides, map[string]str
 	for name, v := range object {
 		at := slices.IndexFunc(settings, func(s Setting) bool { return s.Name == name })
 		if at < 0 {
-			wrong[name] = "unknown setting" + nearestSetting(name)
+			near := nearestSetting(name)
+			if CheckName(name) != "" { // it may be a secret
+				name = "…"
+			}
+			wrong[name] = "unknown setting" + near
 			continue
 		}
 		if string(v) == "null" {

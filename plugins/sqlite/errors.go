@@ -129,7 +129,8 @@ func constraintError(out *sdk.Error, code int) {
 		out.Kind, out.Reason = sdk.Invalid, "datatype_mismatch"
 		return
 	default:
-		out.Reason = "constraint_violation"
+		out.Reason = "constraint_violation" // of a trigger: in whatever words
+		return
 	}
 	_, what, ok := strings.Cut(out.Message, " constraint failed: ")
 	if !ok {

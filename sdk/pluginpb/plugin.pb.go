@@ -3958,9 +3958,11 @@ func (x *Item) GetRelation() *Relation {
 }
 
 type Column struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Path          []*PathStep            `protobuf:"bytes,2,rep,name=path,proto3" json:"path,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Path  []*PathStep            `protobuf:"bytes,2,rep,name=path,proto3" json:"path,omitempty"`
+	// A column of the table itself, none that a function of its row computes.
+	Plain         bool `protobuf:"varint,3,opt,name=plain,proto3" json:"plain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4007,6 +4009,13 @@ func (x *Column) GetPath() []*PathStep {
 		return x.Path
 	}
 	return nil
+}
+
+func (x *Column) GetPlain() bool {
+	if x != nil {
+		return x.Plain
+	}
+	return false
 }
 
 type PathStep struct {
@@ -5825,10 +5834,11 @@ const file_sdk_pluginpb_plugin_proto_rawDesc = "" +
 	"\n" +
 	"cast_after\x18\x05 \x01(\tR\tcastAfter\x12\x14\n" +
 	"\x05alias\x18\x06 \x01(\tR\x05alias\x126\n" +
-	"\brelation\x18\a \x01(\v2\x1a.athena.plugin.v1.RelationR\brelation\"L\n" +
+	"\brelation\x18\a \x01(\v2\x1a.athena.plugin.v1.RelationR\brelation\"b\n" +
 	"\x06Column\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
-	"\x04path\x18\x02 \x03(\v2\x1a.athena.plugin.v1.PathStepR\x04path\"a\n" +
+	"\x04path\x18\x02 \x03(\v2\x1a.athena.plugin.v1.PathStepR\x04path\x12\x14\n" +
+	"\x05plain\x18\x03 \x01(\bR\x05plain\"a\n" +
 	"\bPathStep\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x12R\x05index\x12\x19\n" +

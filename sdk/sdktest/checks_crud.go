@@ -222,7 +222,9 @@ func selectionCheck(ctx context.Context, c *client) error {
 			return fmt.Errorf("all columns: answered %s, want the columns %v", a.body, itemColumns)
 		}
 	}
-	return nil
+	plain := orderBy(byID(selectItems("id"), 2), by("id")) // the table's own columns are there either way
+	plain.Selection.Items[0].Column.Plain, plain.Filter.Column.Plain, plain.Order[0].Column.Plain = true, true, true
+	return c.wantIDs(ctx, plain, 2)
 }
 
 func transactionCheck(ctx context.Context, c *client) error {

@@ -72,7 +72,10 @@ func (t *Table) computed(name string) *Function {
 func (b *builder) operand(ref *sdk.Column) (o operand, ok bool) {
 	o.column = b.lookup(ref.Name)
 	if o.column == nil {
-		if o.function = b.scope.table.computed(ref.Name); o.function == nil {
+		if !ref.Plain {
+			o.function = b.scope.table.computed(ref.Name)
+		}
+		if o.function == nil {
 			b.fail(undefinedColumn(b.d, b.scope.table, ref.Name))
 			return o, false
 		}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -92,7 +93,7 @@ func Audit(r *httpx.Request, action, target string) *ledger.Audit {
 func logged(log hclog.Logger, handle httpx.Handle) httpx.Handle {
 	return func(r *httpx.Request) (*httpx.Response, error) {
 		response, err := handle(r)
-		log.Info("an operator's request", "who", Actor(r), "what", r.Method()+" "+r.Path(), "outcome", Outcome(err), "trace_id", r.ID)
+		log.Info("an operator's request", "who", Actor(r), "what", r.Method()+" "+r.Place(), "outcome", Outcome(err), "trace_id", r.ID)
 		return response, err
 	}
 }
@@ -100,11 +101,14 @@ func logged(log hclog.Logger, handle httpx.Handle) httpx.Handle {
 // Actor is who asks, for logs and the audit.
 func Actor(r *httpx.Request) string { return r.Remote() + " with the admin key" }
 
-// Outcome is what became of a request, in one line.
+// Outcome is what became of a request, in one line. A key that a message repeats, because it was
+// sent where something else was meant, is left out.
 func Outcome(err error) string {
 	e := sdk.AsError(err)
 	if e == nil {
 		return "done"
 	}
-	return "failed: " + Clean(strings.ReplaceAll(e.Reason+": "+e.Message, "\n", " "))
+	return "failed: " + apiKey.ReplaceAllString(Clean(strings.ReplaceAll(e.Reason+": "+e.Message, "\n", " ")), "ath_…")
 }
+
+var apiKey = regexp.MustCompile(`ath_[a-z0-9]+\.[A-Za-z0-9_-]*`)

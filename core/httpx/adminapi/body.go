@@ -51,6 +51,9 @@ func readMembers(body []byte, known Members, skip bool) error {
 	for name := range object {
 		if known[name] == nil {
 			near := sqlbuild.NearestName(name, names)
+			if !httpx.IsName(name) { // it may be a secret
+				name = "…"
+			}
 			switch {
 			case near != "":
 				wrong[name] = fmt.Sprintf("unknown field; did you mean %q?", near)
