@@ -223,6 +223,7 @@ postgres_clients:
 		for _, query := range []string{"select 'Q' as a", "select 'Q", "selec 'Q'", "select 'Q'::int", "select cast('Q' as integer)", "select * from t where name = 'Q' and nothing = 1",
 			"insert into t values (2, 'Q', 2); insert into t values (3, 'Q', 3)", "insert into t values (4, 'Q', -1)", "insert into t values ('Q', 'Q', 'Q')", "select 1; select 'Q' from nowhere", "/* Q */ select",
 			"do $$ begin raise exception 'about Q'; end $$", "select name || 'Q' from t group by id having n", "update t set nothing = 'Q'", "select 1/0 as \"Q\"", "select json('{Q')",
+			"select Q", "select * from t where name = \"Q\"", "select \"Q\".x from t", "select Q()", "select * from \"Q\"", "do $$ begin raise 'about Q' using errcode = '42501'; end $$", "do $$ begin raise 'about Q' using errcode = '23505'; end $$",
 		} {
 			for _, path := range []string{"/gateway/query", "/gateway/sql", "/query/sql", "/query/count"} {
 				ask(path, body("query", strings.ReplaceAll(query, "Q", sqlCanary), "db_name", headers[1]))
@@ -438,7 +439,8 @@ func (a *aviary) atOnce(t *testing.T, good map[string]string) {
 	}
 }
 
-// everywhere asks every route with every key, and with secrets in headers, queries and bodies.
+// everywhere asks every route with every key, and with secrets in parameters, headers,
+// queries and bodies.
 func (a *aviary) everywhere(t *testing.T, good map[string]string) {
 	t.Helper()
 	a.byKey(t, good)
@@ -453,12 +455,15 @@ func (a *aviary) everywhere(t *testing.T, good map[string]string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bodies := []string{string(typed), `{"name":"` + uri, `["` + a.admin + `"]`, `"` + wrong + `"`, uri}
+	bodies := []string{string(typed), `{"name":"` + uri, `["` + a.admin + `"]`, `"` + wrong + `"`, uri,
+		`{"` + uri + `":1,"` + wrong + `":"` + a.admin + `"}`, `{"client_name":"` + uri + `"}`, `{"db_name":"` + wrong + `","query":"select 1"}`, `{"client_name":"` + wrong + `"}`,
+	}
 	headers := [][]string{{"X-Pg-Uri", uri}, {"X-Athena-Jdbc-Url", "jdbc:" + uri}, {"X-Jdbc-Url", "jdbc:" + uri}, {"X-Supabase-Url", uri},
 		{"X-Supabase-Key", wrong}, {"Authorization", "Basic " + a.admin}, {"Cookie", "key=" + wrong}, {"Referer", uri}, {"User-Agent", uri}, {"Origin", "https://" + canary + ".example"}, {"Host", canary + ".apps.example"},
 		{"X-Athena-Client", "filed"}, {"X-Athena-Client", "down"},
+		{"X-Athena-Client", uri}, {"X-Athena-Client", wrong}, {"X-Athena-Client", a.keys[0]},
 	}
-	a.forRoutes(t, good, func(method, path string, _ func(func(string) string) string) {
+	a.forRoutes(t, good, func(method, path string, with func(func(string) string) string) {
 		for _, key := range []string{a.admin, a.keys[0]} {
 			for _, body := range bodies {
 				a.send(t, method, path, body, "X-Athena-Key", key)
@@ -467,6 +472,15 @@ func (a *aviary) everywhere(t *testing.T, good map[string]string) {
 				a.send(t, method, path, "{}", append(header, "X-Api-Key", key)...)
 			}
 			a.send(t, method, path+"?password="+canary+"&uri="+url.QueryEscape(uri)+"&limit="+canary+"&since="+wrong, "{}", "X-Athena-Key", key)
+			a.send(t, method, path+"?client_name="+url.QueryEscape(uri), "{}", "X-Athena-Key", key)
+			for _, value := range []string{uri, wrong, a.keys[0]} {
+				if other := with(func(string) string { return value }); other != path {
+					a.send(t, method, other, "{}", "X-Athena-Key", key)
+				}
+			}
 		}
 	})
+	for _, value := range []string{uri, wrong, a.keys[0]} {
+		a.send(t, "GET", "/nothing/"+url.PathEscape(value), "", "X-Athena-Key", a.admin)
+	}
 }

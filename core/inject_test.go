@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"unicode/utf8"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -21,7 +20,8 @@ import (
 
 // hostile are texts that end a literal, a name, a comment or a line somewhere.
 var hostile = []string{"plain", `'; DROP TABLE api_keys; --`, `"; DELETE FROM athena_clients; --`, `x' OR '1'='1`, `x" OR "1"="1`, "$1", "?1", `\'`, `\\`, "/*", "*/", "--", "a%", "_", "%00", "名é", `{"a":1}`, `[1,"b"]`, "null",
-	"9223372036854775808", "-1", "1e9", "kept.kept", "a\tb", "<b>", "a/b", "..", strings.Repeat("n", 300), `a,b\tc`, `\N`, `\.`, "\u2028", "𝒳"}
+	"9223372036854775808", "-1", "1e9", "kept.kept", "a\tb", "<b>", "a/b", "..", strings.Repeat("n", 300), `a,b\tc`, `\N`, `\.`, "\u2028", "𝒳",
+	"\x00", "\xff", `\u0000`, `\ud800`, `\\u0000`, "1e400", `1e999999999`, "123456789012345678901234567890"}
 
 // control is a gateway of which everything that is named kept is to stay as it is.
 type control struct {
@@ -92,7 +92,7 @@ func FuzzInjectionOperators(f *testing.F) {
 	gateways := []*control{newControl(f, "sqlite://"+filepath.Join(f.TempDir(), "ledger.db")), newControl(f, testenv.Database(f))}
 	var run atomic.Int64
 	f.Fuzz(func(t *testing.T, name, value string) {
-		if strings.EqualFold(name, "kept") || strings.EqualFold(name, "shop") || !sound(name) || !sound(value) {
+		if strings.EqualFold(name, "kept") || strings.EqualFold(name, "shop") {
 			return
 		}
 		for _, c := range gateways {
@@ -100,11 +100,6 @@ func FuzzInjectionOperators(f *testing.F) {
 			c.inject(t, fmt.Sprintf("fuzz-%d", run.Add(1)), name, value)
 		}
 	})
-}
-
-// sound leaves out what PostgreSQL has no text or number for.
-func sound(text string) bool {
-	return utf8.ValidString(text) && !strings.ContainsAny(text, "\x00") && !strings.Contains(text, `\u`) && !strings.Contains(strings.ToLower(text), "1e")
 }
 
 // inject sends the requests of one run.
