@@ -323,7 +323,7 @@ func TestOperatorsWithoutLedger(t *testing.T) {
 		s, id := rig(t, "sqlite://"+file)
 		before := ledgertest.Count(t, s.ledger, audited)
 		unlock := lockFile(t, file)
-		serves(t, s) // rows wait for the ledger
+		serves(t, s)           // rows wait for the ledger
 		var all sync.WaitGroup // each waits for the lock
 		for _, c := range changes(id) {
 			all.Go(func() { s.play(t, nil, []scenario{c}) })
