@@ -69,6 +69,9 @@ func (s *server) play(t *testing.T, audit *ledger.Ledger, list []scenario) {
 		if rows := auditOf(t, audit, id); rows != c.audit {
 			t.Errorf("%s: the audit has %q, want %q", what, rows, c.audit)
 		}
+		if err := audit.Flush(t.Context()); err != nil && !s.lossy {
+			t.Fatal(err)
+		}
 		if n := ledgertest.Count(t, audit, "SELECT count(*) FROM gateway_operation_log WHERE request_id = $1", id); n != 0 {
 			t.Errorf("%s: %d rows in the operation log", what, n)
 		}

@@ -358,8 +358,10 @@ func (l *Ledger) transact(ctx context.Context, c *sql.Conn, begin string, f func
 	if err := f(); err != nil {
 		return err
 	}
-	if _, err := c.ExecContext(ctx, "COMMIT"); err != nil {
+	if _, err := c.ExecContext(ctx, "COMMIT"); err != nil && begin == l.writing() {
 		return fmt.Errorf("%w: %w", errCommit, err)
+	} else if err != nil { // what was read is right
+		discard()
 	}
 	ended = true
 	return nil

@@ -456,7 +456,7 @@ func TestPruneReadsLittle(t *testing.T) {
 			if l.Postgres() {
 				query = "EXPLAIN "
 			}
-			query += "SELECT id FROM " + table + " WHERE created_at < '2020-01-01' ORDER BY created_at LIMIT 1000"
+			query += strings.NewReplacer("$1", "'2020-01-01'", "$2", "1000").Replace(l.Oldest(table))
 			if err := l.Read(t.Context(), func(ctx context.Context, c *sql.Conn) error {
 				if l.Postgres() { // an empty table is read whole else, and sorted
 					if _, err := c.ExecContext(ctx, "SET enable_seqscan = off; SET enable_sort = off"); err != nil {

@@ -40,9 +40,9 @@ func (l *Ledger) migrate(ctx context.Context) error {
 	return err
 }
 
-// migratePostgres returns how many migrations were applied. If damaged, which may be nil, says
-// so, all are applied again: each makes only what is not there.
-func migratePostgres(ctx context.Context, db *sql.DB, damaged func() (bool, error)) (int, error) {
+// migratePostgres returns how many migrations were applied. after, which may be nil, follows
+// under the same lock.
+func migratePostgres(ctx context.Context, db *sql.DB, after func() error) (int, error) {
 	reach, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	lock, err := db.Conn(reach)
@@ -59,25 +59,19 @@ func migratePostgres(ctx context.Context, db *sql.DB, damaged func() (bool, erro
 		_, _ = lock.ExecContext(ctx, "SELECT pg_advisory_unlock($1)", int64(migrationLock))
 	}()
 	n, err := up(ctx, db, goose.DialectPostgres, "postgres")
-	if err != nil || damaged == nil {
-		return n, err
+	if err == nil && after != nil {
+		err = after()
 	}
-	again, err := damaged()
-	if err != nil || !again {
-		return n, err
-	}
-	if _, err := lock.ExecContext(ctx, "DELETE FROM "+migrationsTable+" WHERE version_id > 0"); err != nil {
-		return n, err
-	}
-	return up(ctx, db, goose.DialectPostgres, "postgres")
+	return n, err
 }
 
-func up(ctx context.Context, db *sql.DB, dialect goose.Dialect, dir string) (int, error) {
+func up(ctx context.Context, db *sql.DB, dialect goose.Dialect, dir string, more ...goose.ProviderOption) (int, error) {
 	files, err := fs.Sub(migrations, "migrations/"+dir)
 	if err != nil {
 		return 0, err
 	}
-	provider, err := goose.NewProvider(dialect, db, files, goose.WithDisableGlobalRegistry(true), goose.WithTableName(migrationsTable))
+	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithTableName(migrationsTable)}
+	provider, err := goose.NewProvider(dialect, db, files, append(options, more...)...)
 	if err != nil {
 		return 0, err
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
 
 	"github.com/athena-gateway/athena/sdk"
 )
@@ -165,23 +166,48 @@ func (t *Target) String() string {
 }
 
 // Provision makes the tables of the ledger that are not there, and brings the others up to
-// date, also where they were provisioned before and one has been dropped since. Calls at the
-// same time follow each other. Errors are *sdk.Error.
+// date. Calls at the same time follow each other. Errors are *sdk.Error.
 func (t *Target) Provision(ctx context.Context) (*Applied, error) {
 	db := t.open()
 	defer db.Close()
-	migrated, err := migratePostgres(ctx, db, func() (bool, error) {
-		_, missing, err := inspect(ctx, db)
-		return len(missing) > 0, err
+	repaired := false
+	migrated, err := migratePostgres(ctx, db, func() (err error) {
+		repaired, err = t.repair(ctx, db)
+		return err
 	})
 	if err != nil {
 		return nil, t.classify(ctx, err)
 	}
 	applied := &Applied{Tables: Tables()}
-	if migrated > 0 {
+	if migrated > 0 || repaired {
 		applied.Statements = int(t.statements.Load())
 	}
 	return applied, nil
+}
+
+// keyTables refer to each other by numbers, which begin again when one of them is made anew.
+var keyTables = []string{"api_key_right_grants", "api_key_rights", "api_keys"}
+
+// repair makes tables again that were dropped from a provisioned database, all in one
+// transaction that leaves the others as they are. It waits for nobody for long: the database
+// may be in use.
+func (t *Target) repair(ctx context.Context, db *sql.DB) (done bool, err error) {
+	_, missing, err := inspect(ctx, db)
+	if err != nil || len(missing) == 0 {
+		return false, err
+	}
+	keys := slices.DeleteFunc(slices.Clone(missing), func(name string) bool { return !slices.Contains(keyTables, name) })
+	if len(keys) > 0 && len(keys) < len(keyTables) {
+		return false, sdk.E(sdk.Conflict, "provision_damaged", fmt.Sprintf("%s has lost the tables %s, to which those of its other tables of keys refer", t, strings.Join(keys, ", "))).
+			WithHint("restore them from a backup, or drop all three: " + strings.Join(keyTables, ", "))
+	}
+	patient := stdlib.OpenDB(*t.config, stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
+		_, err := c.Exec(ctx, "SET lock_timeout = '5s'")
+		return err
+	}))
+	defer patient.Close()
+	_, err = up(ctx, patient, goose.DialectPostgres, "postgres", goose.WithDisableVersioning(true))
+	return err == nil, err
 }
 
 // Inspect tells which of the ledger's tables are there and which are not.
@@ -252,9 +278,12 @@ func (c statementCounter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQue
 
 // classify makes the error that an operator sees.
 func (t *Target) classify(ctx context.Context, err error) error {
+	var known *sdk.Error
 	var pg *pgconn.PgError
 	var certificate *tls.CertificateVerificationError
 	switch {
+	case errors.As(err, &known):
+		return known
 	case errors.As(err, &pg):
 		return t.classifyServer(pg)
 	case ctx.Err() != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded), pgconn.Timeout(err), errors.Is(err, context.DeadlineExceeded):

@@ -311,26 +311,50 @@ func TestPin(t *testing.T) {
 	}
 }
 
-// TestProvisionDamaged makes a table anew that was dropped, and keeps the others.
+// TestProvisionDamaged makes a table anew that was dropped, and leaves the others as they are.
 func TestProvisionDamaged(t *testing.T) {
 	t.Parallel()
 	uri := testenv.Database(t)
-	if _, err := target(t, uri).Provision(t.Context()); err != nil {
+	provision := func() (*Applied, error) { return target(t, uri).Provision(t.Context()) }
+	if _, err := provision(); err != nil {
 		t.Fatal(err)
 	}
 	rows(t, uri, `INSERT INTO api_registry (id, name) VALUES ('0198c0de-0000-7000-8000-000000000001', 'kept') RETURNING name`)
+	rows(t, uri, `WITH k AS (INSERT INTO api_keys (name) VALUES ('old') RETURNING id), r AS (INSERT INTO api_key_rights (name) VALUES ('a.right') RETURNING id)
+		INSERT INTO api_key_right_grants SELECT k.id, r.id FROM k, r RETURNING ''`)
 	rows(t, uri, "DROP TABLE gateway_operation_log")
-	applied, err := target(t, uri).Provision(t.Context())
-	if err != nil || applied.Statements == 0 {
+	if applied, err := provision(); err != nil || applied.Statements == 0 {
 		t.Fatalf("%+v, %v", applied, err)
+	}
+	if got := rows(t, uri, "SELECT a.name || k.name || count(*) FROM api_registry a, api_keys k JOIN api_key_right_grants g ON g.api_key_id = k.id GROUP BY a.name, k.name"); !slices.Equal(got, []string{"keptold1"}) {
+		t.Errorf("%q", got)
+	}
+	if again, err := provision(); err != nil || again.Statements != 0 {
+		t.Errorf("%+v, %v", again, err)
+	}
+
+	// Ids begin again in a new table: the grants of the old keys would be those of the new.
+	rows(t, uri, "DROP TABLE api_keys CASCADE")
+	if _, err := provision(); sdk.AsError(err).Reason != "provision_damaged" {
+		t.Errorf("without the keys: %v", err)
+	}
+	if _, missing, err := target(t, uri).Inspect(t.Context()); err != nil || !slices.Equal(missing, []string{"api_keys"}) {
+		t.Errorf("missing: %v, %v", missing, err)
+	}
+	rows(t, uri, "DROP TABLE api_key_rights, api_key_right_grants")
+	if _, err := provision(); err != nil {
+		t.Error(err)
 	}
 	if _, missing, err := target(t, uri).Inspect(t.Context()); err != nil || len(missing) > 0 {
 		t.Errorf("missing: %v, %v", missing, err)
 	}
-	if got := rows(t, uri, "SELECT name FROM api_registry"); !slices.Equal(got, []string{"kept"}) {
-		t.Errorf("%q", got)
+
+	// What fails changes nothing, and keeps no gateway from starting.
+	rows(t, uri, "ALTER TABLE gateway_operation_log RENAME TO gateway_operation_log_2025")
+	if _, err := provision(); sdk.AsError(err).Reason != "provision_failed" {
+		t.Errorf("an index has the name of a new one: %v", err)
 	}
-	if again, err := target(t, uri).Provision(t.Context()); err != nil || again.Statements != 0 {
-		t.Errorf("%+v, %v", again, err)
+	if got := rows(t, uri, "SELECT max(version_id)::text FROM "+migrationsTable); !slices.Equal(got, []string{"1"}) {
+		t.Errorf("version %q", got)
 	}
 }

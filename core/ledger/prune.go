@@ -44,18 +44,24 @@ func (l *Ledger) PruneNow(ctx context.Context) {
 	}
 }
 
+// oldest deletes the first $2 rows of a table from before $1.
+func (l *Ledger) oldest(table string) string {
+	if l.postgres { // not by id, which may have no index; a ctid is that of a row in each partition
+		return "DELETE FROM " + table + " WHERE created_at < $1 AND ctid = ANY (ARRAY(SELECT ctid FROM " + table +
+			" WHERE created_at < $1 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED))"
+	}
+	return "DELETE FROM " + table + " WHERE id IN (SELECT id FROM " + table + " WHERE created_at < $1 ORDER BY created_at LIMIT $2)"
+}
+
 // pruneTable deletes the oldest rows first, which an index by created_at finds: others who
 // want to write wait meanwhile. Of rows that another gateway is deleting it takes none.
 func (l *Ledger) pruneTable(ctx context.Context, table string, keep time.Duration) {
 	before := time.Now().UTC().Add(-keep)
-	old := "id IN (SELECT id FROM " + table + " WHERE created_at < $1 ORDER BY created_at LIMIT $2)"
-	if l.postgres { // not by id, which may have no index
-		old = "ctid = ANY (ARRAY(SELECT ctid FROM " + table + " WHERE created_at < $1 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED))"
-	}
+	old := l.oldest(table)
 	for total := int64(0); ; {
 		var n int64
 		err := l.transaction(ctx, func(ctx context.Context, c *sql.Conn) error {
-			result, err := c.ExecContext(ctx, "DELETE FROM "+table+" WHERE "+old, before, pruneRows)
+			result, err := c.ExecContext(ctx, old, before, pruneRows)
 			if err != nil {
 				return err
 			}
