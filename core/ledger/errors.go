@@ -104,7 +104,7 @@ func classifyPostgres(pg *pgconn.PgError) *sdk.Error {
 		return unavailable(pg.Error())
 	case class == "22":
 		return badValue(pg)
-	case class == "23":
+	case class == "23", class == "P0", pg.Code == "54000": // a rule, a trigger's exception, a value too long for an index
 		return refused(valueRefused, pg)
 	}
 	return refused("ledger_failed", pg)

@@ -326,6 +326,27 @@ func TestLogDropsOneBadRow(t *testing.T) {
 	})
 }
 
+// TestLogDropsRowsOfTriggers: a row that a trigger of an older installation refuses is lost
+// alone too.
+func TestLogDropsRowsOfTriggers(t *testing.T) {
+	t.Parallel()
+	l := ledgertest.Open(t, testenv.Database(t))
+	exec(t, l, `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.message = '7' THEN RAISE 'no sevens'; END IF; RETURN NEW; END $$`)
+	exec(t, l, "CREATE TRIGGER refuse BEFORE INSERT ON gateway_operation_log FOR EACH ROW EXECUTE FUNCTION refuse()")
+	log := newLog(l, ledger.LogOptions[line]{})
+	for i := range 20 {
+		log.Append(&line{time.Now().UTC(), fmt.Sprint(i)})
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := l.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if n, s := number(t, l, "SELECT count(*) FROM gateway_operation_log"), l.Status(); n != 19 || s.Dropped != 1 {
+		t.Errorf("%d rows, %+v", n, s)
+	}
+}
+
 // TestFlushUnderLoad: Flush waits for what was there, not for what comes meanwhile.
 func TestFlushUnderLoad(t *testing.T) {
 	t.Parallel()
