@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/athena-gateway/athena/core/httpx"
@@ -180,14 +179,11 @@ func (a *API) freezeClient(r *httpx.Request, audit *ledger.Audit) (*httpx.Respon
 	return a.answerClient(200, record, fmt.Sprintf("client %s was %s", record.ClientName, did), nil)
 }
 
-// clientNames answers the names alone, of the clients that the caller may send calls to.
-func (a *API) clientNames(r *httpx.Request) (*httpx.Response, error) {
+// clientNames answers the names alone, of the clients that are active.
+func (a *API) clientNames(*httpx.Request) (*httpx.Response, error) {
 	names, err := a.registry.ActiveNames()
 	if err != nil {
 		return nil, err
-	}
-	if p := r.Principal; p != nil && p.Client != "" {
-		names = slices.DeleteFunc(names, func(name string) bool { return name != p.Client })
 	}
 	return adminapi.Success(200, count(len(names), "client"), map[string]any{"clients": names})
 }
