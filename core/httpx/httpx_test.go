@@ -441,3 +441,28 @@ func TestMetrics(t *testing.T) {
 		t.Error(after.header)
 	}
 }
+
+// TestMetricsLeftOut: what cannot be gathered is named with its labels only to who may see them.
+func TestMetricsLeftOut(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(clash{})
+	_, url := start(t, Options{Registry: registry, Routes: []Route{
+		MetricsRoute(registry, func(r *Request) bool { return r.Header("X-Test") == "known" })}})
+	if a := call(t, "GET", url+"/metrics", "", "X-Test", "known"); !strings.Contains(a.body, "# left out: ") || !strings.Contains(a.body, "shop") {
+		t.Errorf("%s", a.body)
+	}
+	if a := call(t, "GET", url+"/metrics", ""); !strings.Contains(a.body, "# something was left out\n") || strings.Contains(a.body, "shop") {
+		t.Errorf("%s", a.body)
+	}
+}
+
+// clash collects a client's metric twice, which is an error that quotes its labels.
+type clash struct{}
+
+func (clash) Describe(chan<- *prometheus.Desc) {}
+
+func (clash) Collect(ch chan<- prometheus.Metric) {
+	for n := range 2 {
+		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc("clash", "Help.", []string{"client"}, nil), prometheus.GaugeValue, float64(n), "shop")
+	}
+}

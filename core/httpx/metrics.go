@@ -111,14 +111,16 @@ func named(family *dto.MetricFamily) bool {
 
 // MetricsRoute is GET /metrics over registry. Who may not see the names of clients and plugins gets
 // the metrics that have none; reveals decides about a caller, nil: all may. What cannot be gathered
-// is left out. What is missing, and why, is a comment in the answer.
+// is left out. What is missing, and why, is a comment in the answer; errors quote labels, so they
+// are only for who may see names.
 func MetricsRoute(registry prometheus.Gatherer, reveals func(*Request) bool) Route {
 	return Route{
 		Method: "GET", Path: "/metrics", Guard: Public, Operation: "metrics", Summary: "Metrics for Prometheus",
 		Handle: func(r *Request) (*Response, error) {
 			families, failed := registry.Gather()
 			var b bytes.Buffer
-			if reveals != nil && !reveals(r) {
+			all := reveals == nil || reveals(r)
+			if !all {
 				families = slices.DeleteFunc(families, named)
 				b.WriteString("# metrics of clients and plugins are shown with the admin key, or an API key for any client, as a bearer token\n")
 			}
@@ -131,8 +133,11 @@ func MetricsRoute(registry prometheus.Gatherer, reveals func(*Request) bool) Rou
 					failed = errors.Join(failed, err)
 				}
 			}
-			if failed != nil {
+			switch {
+			case failed != nil && all:
 				fmt.Fprintf(&b, "# left out: %q\n", failed)
+			case failed != nil:
+				b.WriteString("# something was left out\n")
 			}
 			return &Response{ContentType: string(format), Bytes: b.Bytes()}, nil
 		},
