@@ -175,14 +175,13 @@ func bit(b bool) float64 {
 }
 
 // reveals reports whether the caller may see the names of clients and plugins: while no key is
-// asked for everybody but the pages of other sites, and else who has a key for any client. That
-// the admin key is right is not shown where a wrong one would count for nothing.
+// asked for everybody but the pages of other sites, and always who has the admin key or a key for
+// any client.
 func (g *Gateway) reveals(r *httpx.Request) bool {
-	enforced := g.keys.Enforced("")
-	if p := r.Principal; p != nil && p.Client == "" && (enforced || !p.Admin) {
+	if !g.keys.Enforced("") && !r.Foreign() {
 		return true
 	}
-	return !enforced && !r.Foreign()
+	return r.Identify() && r.Principal.Client == ""
 }
 
 // clients are the registry's.

@@ -215,10 +215,11 @@ func TestShutdownDelay(t *testing.T) {
 }
 
 // TestNamesInHealth: once keys are asked for, /health and /metrics show names to operators and to
-// keys for all clients alone, and until then not to web pages of other sites.
+// keys for all clients alone, and until then to everybody but web pages of other sites. Operators
+// and such keys are shown them under any host name.
 func TestNamesInHealth(t *testing.T) {
 	const admin = config.Secret("0123456789abcdef")
-	for _, mode := range []struct{ enforced, open bool }{{}, {open: true}, {enforced: true}} {
+	for _, mode := range []struct{ enforced, open, elsewhere bool }{{}, {open: true}, {elsewhere: true}, {enforced: true}} {
 		s := serve(t, &config.Config{
 			API:     config.API{Host: "127.0.0.1", HealthTimeout: time.Second, AdminKey: admin, EnforceAPIKeys: mode.enforced, AllowOpen: mode.open},
 			Plugins: config.Plugins{Dir: testenv.BuildPlugins(t), Verify: "dev"},
@@ -230,6 +231,11 @@ func TestNamesInHealth(t *testing.T) {
 				t.Fatal(err)
 			}
 			return text
+		}
+		if mode.elsewhere {
+			if _, err := s.keys.EnforceClient(t.Context(), &ledger.Audit{Actor: "test", Action: "test"}, "another", true); err != nil {
+				t.Fatal(err)
+			}
 		}
 		bound := "internal-name"
 		s.request(t, "POST", "/gateway/fetch", "{}", "X-Athena-Client", bound, "X-Athena-Key", string(admin)) // makes metrics of the client
@@ -245,7 +251,11 @@ func TestNamesInHealth(t *testing.T) {
 			{"an operator", []string{"Authorization", "Bearer " + string(admin)}, true},
 			{"a page of another name", []string{"Host", "evil.example"}, mode.open},
 			{"a page of another site", []string{"Origin", "http://evil.example"}, mode.open},
-			{"a page that tries admin keys", []string{"Host", "evil.example", "X-Athena-Key", string(admin)}, mode.open || mode.enforced},
+			{"a guess at the admin key", []string{"Host", "evil.example", "X-Athena-Key", "a guess"}, mode.open},
+			{"an operator by a name", []string{"Host", "host.docker.internal:4052", "X-Athena-Key", string(admin)}, true},
+			{"an operator's page of another site", []string{"Origin", "http://evil.example", "X-Athena-Key", string(admin)}, true},
+			{"a key by a name", []string{"Host", "host.docker.internal:4052", "Authorization", "Bearer " + key("named", nil)}, true},
+			{"a key of one client by a name", []string{"Host", "host.docker.internal:4052", "apikey", key("bound by a name", &bound)}, mode.open},
 			{"a program at the address", []string{"Host", "192.0.2.1:4052"}, !mode.enforced},
 		} {
 			for path, always := range map[string]string{"/health": `"total":1`, "/health/cluster": `"total":1`, "/metrics": "\nathena_http_requests_total{"} {
@@ -259,6 +269,53 @@ func TestNamesInHealth(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestGuessesAtNames: where /health and /metrics show names to the admin key and not to everybody, a
+// wrong one is a guess, once, and nothing is one where everybody is shown them.
+func TestGuessesAtNames(t *testing.T) {
+	ledgertest.EachURI(t, func(t *testing.T, uri string) {
+		s := newStorefront(t, uri, func(c *config.Config) { c.API.HealthTimeout = time.Minute })
+		inactive := s.newKey(`{"name":"inactive","is_active":false}`)
+		refused := func() int64 {
+			if err := s.keys.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			return ledgertest.Count(t, s.ledger, "SELECT coalesce(sum(attempts), 0) FROM api_key_auth_log WHERE failure_reason IS NOT NULL")
+		}
+		for _, setting := range []string{"nobody asks", "another client asks", "the gateway asks"} {
+			switch setting {
+			case "another client asks":
+				s.admin("PUT", "/admin/api-key-clients/broken", `{"enforce_api_keys":true}`)
+			case "the gateway asks":
+				s.admin("PUT", "/admin/api-key-config", `{"enforce_api_keys":true}`)
+			}
+			for _, test := range []struct {
+				host, key string
+				counts    bool
+			}{
+				{"localhost", "", false},
+				{"localhost", "a guess", setting == "the gateway asks"},
+				{"gateway.example", "", false},
+				{"gateway.example", "a guess", true},
+				{"gateway.example", inactive, true},
+				{"gateway.example", testAdminKey, false},
+			} {
+				for _, path := range []string{"/health", "/health/cluster", "/metrics"} {
+					before, want := refused(), int64(0)
+					if test.counts {
+						want = 1
+					}
+					if a := s.ask("GET", path, "", "Host", test.host, "apikey", test.key); a.status != 200 {
+						t.Errorf("%s, %s: %d %s", setting, path, a.status, a.body)
+					}
+					if n := refused() - before; n != want {
+						t.Errorf("%s: %s of %s with %q counts %d times, want %d", setting, path, test.host, test.key, n, want)
+					}
+				}
+			}
+		}
+	})
 }
 
 // TestStoppedClients: who was stopped by an operator is shown so, is not asked, and is no
@@ -306,12 +363,13 @@ func TestStoppedClients(t *testing.T) {
 func TestReadyWithoutLedger(t *testing.T) {
 	proxy := testenv.StartProxy(t, testenv.Database(t))
 	proxy.Refuse()
-	url := serve(t, &config.Config{
-		API:     config.API{Host: "127.0.0.1", HealthTimeout: time.Second},
+	s := serve(t, &config.Config{
+		API:     config.API{Host: "127.0.0.1", HealthTimeout: time.Second, AdminKey: "0123456789abcdef"},
 		Ledger:  config.Ledger{URI: proxy.URI()},
 		Plugins: config.Plugins{Dir: testenv.BuildPlugins(t), Verify: "dev"},
 		Clients: []config.Client{sqlite(t, "lite")},
-	}).url
+	})
+	url := s.url
 	ledgerIs := func() (int, any, any) {
 		status, health := statusOf(t, url+"/health")
 		return status, health["status"], health["ledger"].(map[string]any)["state"]
@@ -321,6 +379,11 @@ func TestReadyWithoutLedger(t *testing.T) {
 	}
 	if status, says, state := ledgerIs(); status != 503 || says != "degraded" || state != "starting" {
 		t.Errorf("/health at first: %d %v %v", status, says, state)
+	}
+	for key, sees := range map[string]bool{"0123456789abcdef": true, "a guess": false, "": false} {
+		if a := s.request(t, "GET", "/health", "", "X-Athena-Key", key); strings.Contains(a.body, `"name":"sqlite"`) != sees {
+			t.Errorf("/health at first with the key %q: %s", key, a.body)
+		}
 	}
 	if status, _ := statusOf(t, url+"/livez"); status != 200 {
 		t.Errorf("/livez: %d", status)

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
+	"slices"
 
 	"github.com/athena-gateway/athena/sdk"
 )
@@ -166,6 +167,18 @@ func (k *Keyring) Insist(a *Attempt, credentials [][]byte) error {
 		return nil
 	}
 	return k.nobody(a, "this gateway asks for an API key")
+}
+
+// Identify reports whether it is known who asks, where nobody is refused but the answer depends on
+// it. Where no key is asked for, or the keys are not loaded, it is the first to look whether one of
+// the credentials is the admin key; a wrong one counts. What has been decided stays: who was refused
+// is nobody, and beside a text in the form of an API key the admin key does not count.
+func (k *Keyring) Identify(a *Attempt, credentials [][]byte) bool {
+	isKey := func(c []byte) bool { _, _, ok := parse(c); return ok }
+	if a.Principal == nil && a.failure == "" && len(credentials) > 0 && !slices.ContainsFunc(credentials, isKey) {
+		_ = k.Insist(a, credentials)
+	}
+	return a.Principal != nil
 }
 
 // Wrong refuses a request of nobody for what it presented, which counts as a wrong key; nil if

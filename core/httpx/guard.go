@@ -59,6 +59,15 @@ func (r *Request) Insist() error {
 	return err
 }
 
+// Identify reports whether it is known who asks, for routes whose answer depends on that though they
+// ask for no key. A wrong admin key counts then; of a request without credentials nothing is recorded.
+func (r *Request) Identify() bool {
+	var array [carriers][]byte
+	known := r.server.options.Keys.Identify(&r.Attempt, r.credentials(array[:0]))
+	r.Principal = r.Attempt.Principal
+	return known
+}
+
 // guard finds out who asks and decides whether what is guarded is for them. What depends on
 // the client, on routes with the guard Data, gateway.Execute decides.
 func (s *Server) guard(r *Request, guard Guard) error {
