@@ -230,6 +230,40 @@ func TestHostNameStrangers(t *testing.T) {
 	})
 }
 
+// TestHostNamesAskForNoKey: while no keys are asked for, a host name that leads nowhere is no
+// refused key to who sends none, and a wrong key counts.
+func TestHostNamesAskForNoKey(t *testing.T) {
+	ledgertest.EachURI(t, func(t *testing.T, uri string) {
+		s := newStorefront(t, uri, func(c *config.Config) { c.API.HostDomain = "db.example" })
+		s.define(`{"route_key":"gated","client_name":"shop","allowed_ops":["fetch"],"require_key":true}`)
+		for key, want := range map[string]int64{"": 0, "a guess": 2} {
+			for _, name := range []string{"gated", "never"} {
+				a := s.ask("POST", "/gateway/fetch", `{"table_name":"orders"}`, "Host", name+".db.example", "X-Athena-Key", key)
+				if a.status != 404 || a.code() != "unknown_public_route" {
+					t.Errorf("%s, key %q: %d %s", name, key, a.status, a.body)
+				}
+			}
+			if err := s.keys.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			where := "presented_hash IS NULL"
+			if key != "" {
+				where = "presented_hash IS NOT NULL"
+			}
+			if n := ledgertest.Count(t, s.ledger, "SELECT coalesce(sum(attempts), 0) FROM api_key_auth_log WHERE failure_reason IS NOT NULL AND "+where); n != want {
+				t.Errorf("key %q: %d refusals are in the ledger, want %d", key, n, want)
+			}
+		}
+		if metrics := s.ask("GET", "/metrics", "").body; !strings.Contains(metrics, `athena_auth_refused_total{reason="api_key_required"} 0`+"\n") ||
+			!strings.Contains(metrics, `athena_auth_refused_total{reason="invalid_api_key"} 2`+"\n") {
+			t.Errorf("%s", metrics)
+		}
+		if n := strings.Count(s.log.String(), "a request was refused"); n != 2 {
+			t.Errorf("the log has %d refusals: %s", n, s.log.String())
+		}
+	})
+}
+
 // TestPublicRouteGuesses: where a route asks for a key, guesses at the admin key count, and are
 // answered as everywhere; where there is no route too.
 func TestPublicRouteGuesses(t *testing.T) {

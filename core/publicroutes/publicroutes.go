@@ -189,10 +189,8 @@ func (r *Routes) HostClient(q *httpx.Request, label string) (string, error) {
 		return "", err
 	}
 	if p == nil || p.gated() {
-		known := q.Principal != nil
-		if !known && !r.options.Keys.Asked() { // a wrong key counts whether there is such a route or not
-			known = q.Insist() == nil
-		}
+		// A wrong key counts whether there is such a route or not; who sends none is not refused.
+		known := q.Principal != nil || !r.options.Keys.Asked() && q.Identify()
 		if !known || p == nil {
 			return "", sdk.E(sdk.NotFound, unknownRoute, "the host name stands for no public route").
 				WithHint("check the host name, or name a client in the X-Athena-Client header")
