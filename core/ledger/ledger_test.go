@@ -7,12 +7,15 @@ import (
 	"flag"
 	"fmt"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/pressly/goose/v3"
 	"go.uber.org/goleak"
 
 	"github.com/athena-gateway/athena/core/ledger"
@@ -785,5 +788,119 @@ func TestValueRefused(t *testing.T) {
 		if e := sdk.AsError(err); e == nil || e.Kind != sdk.Invalid || e.Reason != "ledger_value" || strings.Contains(e.Message, query.value) {
 			t.Errorf("%s of %q: %v", query.text, query.value, err)
 		}
+	}
+}
+
+// TestMigrateAgain applies PostgreSQL's migrations to a filled ledger that has them: nothing
+// changes, and no table or index is written anew.
+func TestMigrateAgain(t *testing.T) {
+	t.Parallel()
+	uri := testenv.Database(t)
+	ledgertest.Open(t, uri)
+	db, err := sql.Open("pgx", uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), filled); err != nil {
+		t.Fatal(err)
+	}
+	lines := func(query string) (list []string) {
+		t.Helper()
+		found, err := db.QueryContext(t.Context(), query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer found.Close()
+		for found.Next() {
+			var text string
+			if err := found.Scan(&text); err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, text)
+		}
+		if err := found.Err(); err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	state := func() []string {
+		t.Helper()
+		all := lines(`SELECT concat_ws(' ', c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity, a.attcollation::regcollation, pg_get_expr(d.adbin, d.adrelid))
+				FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+				WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
+			UNION ALL SELECT concat_ws(' ', conrelid::regclass, conname, pg_get_constraintdef(oid)) FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+			UNION ALL SELECT concat_ws(' ', relname, relkind, relfilenode, CASE relkind WHEN 'i' THEN pg_get_indexdef(oid) END) FROM pg_class WHERE relnamespace = 'public'::regnamespace
+			UNION ALL SELECT 'function ' || proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+			ORDER BY 1`)
+		for _, table := range lines("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY 1") {
+			rows := lines(fmt.Sprintf("SELECT concat_ws(' ', '%s', ctid, xmin, to_jsonb(t)) FROM %[1]s t ORDER BY 1", table))
+			if len(rows) == 0 {
+				t.Errorf("%s is empty", table)
+			}
+			all = append(all, rows...)
+		}
+		return all
+	}
+	before := state()
+	again, err := goose.NewProvider(goose.DialectPostgres, db, os.DirFS("migrations/postgres"), goose.WithDisableVersioning(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if done, err := again.Up(t.Context()); err != nil || len(done) == 0 {
+			t.Fatal(done, err)
+		}
+	}
+	if diff := cmp.Diff(before, state()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// filled has rows for each table of a PostgreSQL ledger, some with as little as they may have.
+const filled = `
+	INSERT INTO control_versions VALUES ('test', 3);
+	INSERT INTO ledger_batches VALUES (gen_random_uuid(), now());
+	INSERT INTO athena_clients (id, client_name, metadata, deleted_at) VALUES (gen_random_uuid(), 'shop', '{"a":[1]}', NULL), (gen_random_uuid(), 'gone', '{}', now());
+	INSERT INTO client_configs (client_name, config) VALUES ('shop', '{"resilience_timeout_secs":7}');
+	INSERT INTO api_keys (public_id, name, key_salt, key_hash, deleted_at) VALUES ('a', 'one', 's', 'h', now()), ('b', 'one', 's', 'h', NULL), ('', '', '', '', NULL), ('', '', '', '', NULL);
+	INSERT INTO api_key_rights (name) VALUES ('own.right'), ('other.right');
+	INSERT INTO api_key_right_grants (api_key_id, right_id) SELECT k.id, r.id FROM api_keys k, api_key_rights r;
+	INSERT INTO api_key_config (id, enforce_api_keys) VALUES (1, true);
+	INSERT INTO api_key_client_config (client_name, enforce_api_keys) VALUES ('shop', true), ('other', false);
+	INSERT INTO api_key_auth_log (request_id, api_key_id, granted_rights) SELECT 'r', k.id, '["own.right"]' FROM api_keys k;
+	INSERT INTO api_key_auth_log DEFAULT VALUES;
+	INSERT INTO gateway_operation_log (request_id, client_name, door, error, message, details) VALUES ('r', 'shop', 'gateway', true, 'it broke', '{"code":"x"}'), ('r', 'shop', NULL, NULL, NULL, '"text"');
+	INSERT INTO client_statistics (client_name, total_requests) VALUES ('shop', 5);
+	INSERT INTO client_table_statistics (client_name, table_name, operation) VALUES ('shop', 'crew', 'fetch'), ('shop', 'crew', 'insert'), ('shop', '', '');
+	INSERT INTO admission_events (event_id, meta) VALUES ('e', '{}'), ('e', NULL);
+	INSERT INTO public_routes (id, route_key, client_name, deleted_at) VALUES (gen_random_uuid(), 'crew', 'shop', now()), (gen_random_uuid(), 'crew', 'shop', now()), (gen_random_uuid(), 'crew', 'shop', NULL);
+	INSERT INTO api_registry (id, name) VALUES (gen_random_uuid(), 'books'), (gen_random_uuid(), '');
+	INSERT INTO admin_audit_log (actor, before, after) VALUES ('me', 'null', '"text"'), (NULL, NULL, NULL);`
+
+// TestMigrateTimes: times of an older installation are UTC, whatever the session's time zone is.
+func TestMigrateTimes(t *testing.T) {
+	t.Parallel()
+	db, err := sql.Open("pgx", testenv.Database(t, `
+		CREATE TABLE client_statistics (client_name text, last_request_at date, last_operation_at timestamp, updated_at varchar(30));
+		INSERT INTO client_statistics VALUES ('shop', '2024-01-02', '2024-01-02 03:04:05', '2024-01-02 03:04:05')`)+"&timezone=Asia%2FTokyo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	all, err := goose.NewProvider(goose.DialectPostgres, db, os.DirFS("migrations/postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := all.Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var request, operation, updated time.Time
+	if err := db.QueryRowContext(t.Context(), "SELECT last_request_at, last_operation_at, updated_at FROM client_statistics").Scan(&request, &operation, &updated); err != nil {
+		t.Fatal(err)
+	}
+	want := time.Date(2024, 1, 2, 3, 4, 5, 0, time.UTC)
+	if !request.Equal(want.Truncate(24*time.Hour)) || !operation.Equal(want) || !updated.Equal(want) {
+		t.Error(request.UTC(), operation.UTC(), updated.UTC())
 	}
 }
