@@ -44,7 +44,8 @@ func (g *Gateway) postgresURI(name string) (uri, password string, err error) {
 		}
 		text, err := os.ReadFile(path)
 		if err != nil {
-			return "", "", &sdk.Error{Kind: sdk.Unavailable, Reason: "password_file", Message: fmt.Sprintf("the password file of client %q cannot be read", name), Log: err.Error()}
+			return "", "", &sdk.Error{Kind: sdk.Unavailable, Reason: "password_file", Executed: sdk.ExecutedNo,
+				Message: fmt.Sprintf("the password file of client %q cannot be read", name), Log: err.Error()}
 		}
 		password = strings.TrimRight(string(text), "\r\n")
 	}

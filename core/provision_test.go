@@ -48,17 +48,22 @@ func TestProvisioning(t *testing.T) {
 			t.Fatal(err)
 		}
 		closed.Close()
+		missing := postgres(t, "missing", filed)
+		missing.Config = json.RawMessage(fmt.Sprintf(`{"uri": %q, "password_file": %q}`, filed, passwords+"-missing"))
 		s := serve(t, &config.Config{
 			API:       config.API{Host: "127.0.0.1", AdminKey: key},
 			Ledger:    config.Ledger{URI: ledgerURI, AllowPlaintextSecrets: true},
 			Plugins:   config.Plugins{Dir: testenv.BuildPlugins(t), Verify: "dev"},
 			Provision: config.Provision{AllowedHosts: []string{"localhost", "127.0.0.0/8"}},
-			Clients:   []config.Client{postgres(t, "pg", registered), sqlite(t, "lite"), inFile, {Name: "unset", Backend: "postgres", Problem: "the variable X is not set"}},
+			Clients:   []config.Client{postgres(t, "pg", registered), sqlite(t, "lite"), inFile, missing, {Name: "unset", Backend: "postgres", Problem: "the variable X is not set"}},
 		})
 		var told strings.Builder
 		ask := func(method, path, body, key string) (int, map[string]any) {
 			t.Helper()
 			a := s.request(t, method, path, body, "X-Athena-Key", key)
+			if a.status == 503 && a.header.Get("Retry-After") == "" {
+				t.Errorf("%s %s %s does not say when to try again: %s", method, path, body, a.body)
+			}
 			var answer map[string]any
 			if err := json.Unmarshal([]byte(a.body), &answer); err != nil {
 				t.Fatalf("%v in %s", err, a.body)
@@ -95,6 +100,9 @@ func TestProvisioning(t *testing.T) {
 			{"no database", uri(strings.Replace(fresh, "/athena_test_", "/nowhere_", 1)), key, 400, "unknown_database", "does not exist"},
 			{"unknown client", `{"client_name": "nobody"}`, key, 400, "unknown_client", ""},
 			{"no PostgreSQL", `{"client_name": "lite"}`, key, 400, "not_postgres", "sqlite"},
+			{"no password", `{"client_name": "missing"}`, key, 503, "password_file", ""},
+			{"starting", uri("postgres://app:" + canary + "@" + refusing(t, "57P03") + "/db?sslmode=disable"), key, 503, "unreachable", "refused"},
+			{"full", uri("postgres://app:" + canary + "@" + refusing(t, "53300") + "/db?sslmode=disable"), key, 503, "unreachable", "refused"},
 			{"not configured", `{"client_name": "unset"}`, key, 503, "not_configured", "the variable X is not set"},
 		} {
 			t.Run(test.name, func(t *testing.T) {
@@ -213,6 +221,33 @@ func TestProvisioning(t *testing.T) {
 			}
 		}
 	})
+}
+
+// refusing is the address of a server that refuses connections with a SQLSTATE, as PostgreSQL does.
+func refusing(t *testing.T, code string) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := "SFATAL\x00VFATAL\x00C" + code + "\x00Mrefused\x00\x00"
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Read(make([]byte, 1000))
+			_, _ = conn.Write(append([]byte{'E', 0, 0, 0, byte(len(body) + 4)}, body...))
+			conn.Close()
+		}
+	})
+	t.Cleanup(func() {
+		ln.Close()
+		running.Wait()
+	})
+	return ln.Addr().String()
 }
 
 // nothingIn fails the test if a database has any of the ledger's tables.

@@ -304,17 +304,23 @@ func (t *Target) classify(ctx context.Context, err error) error {
 func (t *Target) unreachable(message string, err error) error {
 	e := &sdk.Error{Kind: sdk.Unavailable, Reason: "unreachable", Source: sdk.FromHost, Message: message, RetryAfter: time.Second,
 		Hint: "check host and port, and that the gateway's machine may connect to it", Log: t.hide(err.Error())}
-	if t.statements.Load() == 0 {
-		e.Executed = sdk.ExecutedNo
-	} else {
+	if e.Executed = t.executed(); e.Executed != sdk.ExecutedNo {
 		e.Hint += "; to provision it again does no harm"
 	}
 	return e
 }
 
+// executed is what is known of the statements after an error.
+func (t *Target) executed() sdk.Executed {
+	if t.statements.Load() == 0 {
+		return sdk.ExecutedNo
+	}
+	return sdk.ExecutedUnknown
+}
+
 // classifyServer passes on what a server said.
 func (t *Target) classifyServer(pg *pgconn.PgError) error {
-	e := &sdk.Error{Kind: sdk.Invalid, Reason: "provision_failed", Source: sdk.FromDownstream, Code: pg.Code,
+	e := &sdk.Error{Kind: sdk.Invalid, Reason: "provision_failed", Source: sdk.FromDownstream, Executed: t.executed(), Code: pg.Code,
 		Message: t.hide(pg.Message), Detail: t.hide(pg.Detail), Hint: t.hide(pg.Hint)}
 	switch class := pg.Code[:min(2, len(pg.Code))]; {
 	case pg.Code == "42501":

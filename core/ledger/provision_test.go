@@ -202,6 +202,8 @@ func TestTargetErrors(t *testing.T) {
 		{"a shell server, for TLS", strings.Replace(at(speaks(t, "SSH-2.0-OpenSSH_9.9\r\n"), ""), "disable", "require", 1), sdk.Invalid, "not_postgres", ""},
 		{"wrong password", at(speaks(t, refusal("28P01", "password "+canary+" is wrong")), ""), sdk.Invalid, "invalid_credentials", "28P01"},
 		{"starting", at(speaks(t, refusal("57P03", "the database system is starting up")), ""), sdk.Unavailable, "unreachable", "57P03"},
+		{"full", at(speaks(t, refusal("53300", "sorry, too many clients already")), ""), sdk.Unavailable, "unreachable", "53300"},
+		{"a pooler without a server", at(speaks(t, refusal("08006", "server conn crashed?")), ""), sdk.Unavailable, "unreachable", "08006"},
 		{"no database", as(url.UserPassword("postgres", canary), "/nowhere", ""), sdk.Invalid, "unknown_database", "3D000"},
 		{"no right", as(url.UserPassword(role, canary), "", ""), sdk.Forbidden, "insufficient_privilege", "42501"},
 		{"read only", as(url.UserPassword("postgres", canary), "", "-c default_transaction_read_only=on"), sdk.Invalid, "read_only", "25006"},
@@ -213,6 +215,9 @@ func TestTargetErrors(t *testing.T) {
 			e := sdk.AsError(err)
 			if e == nil || e.Kind != test.kind || e.Reason != test.reason || e.Code != test.code || e.Message == "" {
 				t.Errorf("%#v", e)
+			}
+			if test.kind == sdk.Unavailable && (e.Executed != sdk.ExecutedNo || e.RetryAfter == 0) {
+				t.Errorf("nothing was executed, and it can be tried again: %#v", e)
 			}
 			if strings.Contains(fmt.Sprintf("%#v %v", e, err), canary) {
 				t.Errorf("the error tells the password: %#v", e)
