@@ -485,6 +485,22 @@ func TestRightRoutes(t *testing.T) {
 		}
 		made := s.do(t, "POST", "/admin/api-keys", `{"name":"k","rights":["reports.read"]}`, 201)
 		key := "/admin/api-keys/" + made["record"].(map[string]any)["id"].(string)
+		other := "/admin/api-keys/" + s.do(t, "POST", "/admin/api-keys", `{"name":"other","rights":["gateway.fetch.execute"]}`, 201)["record"].(map[string]any)["id"].(string)
+		// changes sends keys back as they were before do: the one that has the right has changed.
+		changes := func(status int, do func()) {
+			t.Helper()
+			before := map[string]string{}
+			for _, path := range []string{key, other} {
+				record := s.do(t, "GET", path, "", 200)["record"].(map[string]any)
+				before[path] = fmt.Sprintf(`{"is_active":true,"updated_at":%q}`, record["updated_at"])
+			}
+			do()
+			if answer := s.do(t, "PATCH", key, before[key], status); status == 409 && answer["code"] != "api_key_changed" {
+				t.Errorf("%v", answer)
+			}
+			s.do(t, "PATCH", other, before[other], 200)
+		}
+		changes(409, func() { s.do(t, "PATCH", "/admin/api-key-rights/"+id, `{"name":"reports.look"}`, 200) })
 		right = s.do(t, "PATCH", "/admin/api-key-rights/"+id, `{"name":"reports.see"}`, 200)["right"].(map[string]any)
 		if right["name"] != "reports.see" || right["description"] != "Reports" {
 			t.Errorf("renamed, it is %v", right)
@@ -492,15 +508,19 @@ func TestRightRoutes(t *testing.T) {
 		if r := s.do(t, "GET", key, "", 200)["record"].(map[string]any); cmp.Diff([]any{"reports.see"}, r["rights"]) != "" {
 			t.Errorf("the key has %v", r["rights"])
 		}
-		right = s.do(t, "PATCH", "/admin/api-key-rights/"+id, `{"description":null}`, 200)["right"].(map[string]any)
+		changes(200, func() {
+			right = s.do(t, "PATCH", "/admin/api-key-rights/"+id, `{"description":null}`, 200)["right"].(map[string]any)
+		})
 		if right["name"] != "reports.see" || right["description"] != nil {
 			t.Errorf("undescribed, it is %v", right)
 		}
 		gone := s.do(t, "POST", "/admin/api-keys", `{"name":"gone","rights":["reports.see"]}`, 201)["record"].(map[string]any)["id"].(string)
 		s.do(t, "DELETE", "/admin/api-keys/"+gone, "", 200)
-		if got := s.do(t, "DELETE", "/admin/api-key-rights/"+id, "", 200); got["id"] != id || !strings.Contains(got["message"].(string), "taken from 1 API key") {
-			t.Errorf("deleted %v", got)
-		}
+		changes(409, func() {
+			if got := s.do(t, "DELETE", "/admin/api-key-rights/"+id, "", 200); got["id"] != id || !strings.Contains(got["message"].(string), "taken from 1 API key") {
+				t.Errorf("deleted %v", got)
+			}
+		})
 		if r := s.do(t, "GET", key, "", 200)["record"].(map[string]any); len(r["rights"].([]any)) != 0 {
 			t.Errorf("the key has %v", r["rights"])
 		}
@@ -513,7 +533,8 @@ func TestRightRoutes(t *testing.T) {
 		if diff := cmp.Diff([]any{strings.TrimPrefix(key, "/admin/api-keys/")}, audit["api_keys"]); diff != "" || audit["name"] != "reports.see" {
 			t.Errorf("the audit has %v", audit)
 		}
-		want := []string{"create_right", "create_api_key", "update_right", "update_right", "create_api_key", "delete_api_key", "delete_right api_key_rights/" + id + " some -> none"}
+		want := []string{"create_right", "create_api_key", "create_api_key", "update_right", "update_api_key", "update_right", "update_right", "update_api_key", "update_api_key",
+			"create_api_key", "delete_api_key", "delete_right api_key_rights/" + id + " some -> none", "update_api_key"}
 		if got := s.audits(t); !slices.EqualFunc(got, want, strings.HasPrefix) {
 			t.Errorf("the audit has %v", got)
 		}

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -74,6 +76,11 @@ func (w *row) state() State {
 
 // connects reports whether the row has a connection of its own.
 func (w *row) connects() bool { return w.uri != "" || w.config != "" || w.PGURIEnvVar != nil }
+
+// connectsAs reports whether the rows have the same connection.
+func (w *row) connectsAs(other *row) bool {
+	return w.uri == other.uri && w.config == other.config && text(w.PGURIEnvVar) == text(other.PGURIEnvVar)
+}
 
 // connection is how a client is reached: by what its row was given, else by the file. r.mu is
 // held. Problem says what is missing.
@@ -310,8 +317,6 @@ func (e *Edit) nothingElse() bool {
 	return !e.Description.Set && !e.PGURI.Set && !e.PGURIEnvVar.Set && !e.Backend.Set && !e.Config.Set && !e.IsActive.Set && !e.Metadata.Set
 }
 
-func (e *Edit) connects() bool { return e.PGURI.Set || e.PGURIEnvVar.Set || e.Config.Set }
-
 var (
 	clientName   = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,128}$`) // as in the configuration file
 	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,255}$`)
@@ -347,9 +352,13 @@ func (r *Registry) resolve(ctx context.Context, before *row, name string, e Edit
 	after := *before
 	e.PGURI.trim()
 	e.PGURIEnvVar.trim()
-	keepURI := e.PGURI.Value != nil && before.uri != "" && *e.PGURI.Value == text(r.shown(before).PGURI)
+	shown := r.shown(before)
+	keepURI := e.PGURI.Value != nil && before.uri != "" && *e.PGURI.Value == text(shown.PGURI)
 	if keepURI { // what an answer shows is no new URI
 		e.PGURI = Field[string]{}
+	}
+	if r.isConfig(before, &e) { // and no new config
+		e.Config = Field[json.RawMessage]{}
 	}
 	if e.Description.Set {
 		columns["description"] = e.Description.Value
@@ -417,7 +426,7 @@ func (r *Registry) resolve(ctx context.Context, before *row, name string, e Edit
 			wrong["config"] = fmt.Sprintf("holds *** for %q: give its value, or leave config out to keep it as it is", name)
 		}
 		after.config = string(config)
-	case e.Backend.Value != nil && *e.Backend.Value != before.Backend:
+	case e.Backend.Value != nil && *e.Backend.Value != shown.Backend:
 		wrong["backend"] = "the backend changes together with config alone"
 	}
 	if _, inFile := r.file[name]; !inFile && !after.connects() {
@@ -429,7 +438,7 @@ func (r *Registry) resolve(ctx context.Context, before *row, name string, e Edit
 	if uri != "" {
 		config, _ = json.Marshal(map[string]string{"uri": uri})
 	}
-	if config == nil && (e.connects() || before.ID == "") {
+	if config == nil && (before.ID == "" || !after.connectsAs(before)) {
 		if err := r.checkOther(ctx, name, &after); err != nil {
 			return nil, err
 		}
@@ -466,6 +475,36 @@ func (r *Registry) resolve(ctx context.Context, before *row, name string, e Edit
 		columns["backend"] = after.Backend
 	}
 	return columns, nil
+}
+
+// isConfig reports whether an edit's config is the one that the row has, with or without the *** of
+// answers. One that cannot be opened is shown as {}.
+func (r *Registry) isConfig(before *row, e *Edit) bool {
+	if before.config == "" || e.Config.Value == nil || e.Backend.Value != nil && *e.Backend.Value != before.Backend {
+		return false
+	}
+	config := *e.Config.Value
+	if _, ok := r.unmask(before, before.Backend, &config); !ok {
+		return false
+	}
+	plain, err := r.options.Sealer.open(before.ClientName, "config", before.config)
+	if err != nil {
+		plain = "{}"
+	}
+	return sameJSON(config, json.RawMessage(plain))
+}
+
+// sameJSON reports whether two texts are the same JSON, however it is written.
+func sameJSON(a, b json.RawMessage) bool {
+	var values [2]any
+	for i, text := range []json.RawMessage{a, b} {
+		decoder := json.NewDecoder(bytes.NewReader(text))
+		decoder.UseNumber()
+		if decoder.Decode(&values[i]) != nil {
+			return false
+		}
+	}
+	return reflect.DeepEqual(values[0], values[1])
 }
 
 // unmask puts the stored values in the place of the *** of a config, which answers have for what

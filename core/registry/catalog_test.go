@@ -300,6 +300,99 @@ func TestChangedMeanwhile(t *testing.T) {
 	})
 }
 
+// sentBack is an edit with all that a record shows.
+func sentBack(r *Record) Edit {
+	e := Edit{UpdatedAt: &r.UpdatedAt, Description: Field[string]{true, r.Description}, PGURI: Field[string]{true, r.PGURI},
+		PGURIEnvVar: Field[string]{true, r.PGURIEnvVar}, Backend: value(r.Backend), Config: Field[json.RawMessage]{Set: true},
+		IsActive: value(r.IsActive), IsFrozen: value(r.IsFrozen), Metadata: value(r.Metadata)}
+	if r.Config != nil {
+		e.Config.Value = &r.Config
+	}
+	return e
+}
+
+// TestWholeRecord: a record that is sent back as it was shown, but frozen, freezes the client and
+// changes nothing else, whether or not its connection can be used.
+func TestWholeRecord(t *testing.T) {
+	ledgertest.EachURI(t, func(t *testing.T, uri string) {
+		ctx, key, l := context.Background(), newKey(), ledgertest.Open(t, uri)
+		g := start(t, l, withKey(key), inFile("file", "/file"))
+		<-g.seeded
+		for name, edit := range map[string]Edit{
+			"sealed":   given(`{"path":"/sealed","token":"t0ken-s3cret"}`),
+			"uri":      {PGURI: value("postgres://u:s3cret@h/d")},
+			"both":     {PGURI: value("postgres://u:s3cret@h/d"), PGURIEnvVar: value("UNSET")},
+			"variable": {PGURIEnvVar: value("UNSET")},
+			"misfit":   given(`{"path":"/misfit"}`),
+		} {
+			if _, _, err := g.Create(ctx, change(), name, edit); err != nil {
+				t.Fatal(name, err)
+			}
+		}
+		g.end()
+		// The overrides of misfit and file are of a plugin that there was before.
+		if err := l.Change(ctx, ledger.Configs, change(), func(ctx context.Context, c *sql.Conn) error {
+			_, err := c.ExecContext(ctx, `INSERT INTO client_configs (client_name, config, created_at, updated_at)
+				VALUES ('misfit', '{"min_connections":1}', $1, $1), ('file', '{"min_connections":1}', $1, $1)`, time.Now().UTC())
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		const connections = `SELECT client_name, backend, config, pg_uri, pg_uri_env_var FROM athena_clients ORDER BY client_name`
+		stored := query(t, l, connections)
+		moved := inFile("file", "/file")
+		moved.Backend = "postgres" // it was db
+		for _, test := range []struct {
+			name string
+			key  []byte
+			file Definition
+		}{{"as before", key, inFile("file", "/file")}, {"another backend in the file", key, moved}, {"without the key", nil, moved}} {
+			g := start(t, l, withKey(test.key), test.file)
+			for _, row := range stored {
+				for _, frozen := range []bool{true, false} {
+					record, err := g.Record(ctx, row[0])
+					if err != nil {
+						t.Fatal(err)
+					}
+					edit := sentBack(record)
+					edit.IsFrozen = value(frozen)
+					after, err := g.Update(ctx, change(), row[0], edit)
+					if err != nil {
+						t.Errorf("%s, %s: %v", test.name, row[0], err)
+					} else if after.IsFrozen != frozen || after.Backend != record.Backend {
+						t.Errorf("%s, %s: %+v became %+v", test.name, row[0], record, after)
+					}
+				}
+			}
+			if diff := cmp.Diff(stored, query(t, l, connections)); diff != "" {
+				t.Errorf("%s, the connections (-want +got):\n%s", test.name, diff)
+			}
+			g.end()
+		}
+		// Whoever changes the connection is told of what does not fit.
+		g = start(t, l, func(o *Options) {
+			withKey(key)(o)
+			o.Getenv = func(name string) (string, bool) { return "postgres://u@h/d", name == "SET" }
+		}, moved)
+		for name, edit := range map[string]Edit{
+			"misfit": given(`{"path":"/elsewhere"}`),
+			"file":   {PGURIEnvVar: value("SET")},
+			"sealed": given(`{"no_such":1}`),
+		} {
+			_, err := g.Update(ctx, change(), name, edit)
+			wantReason(t, err, "invalid_body", "config: ")
+		}
+		_, err := g.Update(ctx, change(), "file", Edit{Backend: value("db")})
+		wantReason(t, err, "invalid_body", "backend: the backend changes together with config alone")
+		if _, err := g.Update(ctx, change(), "sealed", given(`{}`)); err != nil {
+			t.Error(err)
+		}
+		if row := query(t, l, `SELECT config FROM athena_clients WHERE client_name = 'sealed'`); row[0][0] == stored[3][2] {
+			t.Error("an empty config cannot be given to a client that has another")
+		}
+	})
+}
+
 // TestConnections: the ways to say where a client's database is, and which one holds.
 func TestConnections(t *testing.T) {
 	l := ledgertest.Open(t, "sqlite://"+filepath.Join(t.TempDir(), "l.db"))
