@@ -140,7 +140,8 @@ func (k *Keyring) CreateRight(ctx context.Context, audit *ledger.Audit, name str
 	return r, err
 }
 
-// UpdateRight changes what edit changes of a right's name and description; keys keep it.
+// UpdateRight changes what edit changes of a right's name and description; keys keep it, and have
+// changed with its name.
 func (k *Keyring) UpdateRight(ctx context.Context, audit *ledger.Audit, id string, edit func(*RightRecord)) (r RightRecord, err error) {
 	err = k.ledger.Change(ctx, ledger.Keys, audit, func(ctx context.Context, c *sql.Conn) error {
 		before, err := oneRight(ctx, c, id)
@@ -152,9 +153,15 @@ func (k *Keyring) UpdateRight(ctx context.Context, audit *ledger.Audit, id strin
 		if wanted.Name != before.Name && isBuiltIn(before.Name) {
 			return builtIn(before.Name)
 		}
+		now := k.now().UTC()
 		if _, err := c.ExecContext(ctx, "UPDATE api_key_rights SET name = $1, description = $2, updated_at = $3 WHERE api_key_rights_id = $4",
-			wanted.Name, wanted.Description, k.now().UTC(), id); err != nil {
+			wanted.Name, wanted.Description, now, id); err != nil {
 			return rightExists(err, wanted.Name)
+		}
+		if wanted.Name != before.Name {
+			if err := changeHolders(ctx, c, id, now); err != nil {
+				return err
+			}
 		}
 		if r, err = oneRight(ctx, c, id); err != nil {
 			return err
@@ -190,6 +197,9 @@ func (k *Keyring) DeleteRight(ctx context.Context, audit *ledger.Audit, id strin
 			WHERE r.api_key_rights_id = $1 AND k.deleted_at IS NULL ORDER BY k.id`, id); err != nil {
 			return err
 		}
+		if err := changeHolders(ctx, c, id, k.now().UTC()); err != nil {
+			return err
+		}
 		for _, statement := range []string{
 			"DELETE FROM api_key_right_grants WHERE right_id = (SELECT id FROM api_key_rights WHERE api_key_rights_id = $1)",
 			"DELETE FROM api_key_rights WHERE api_key_rights_id = $1",
@@ -202,6 +212,13 @@ func (k *Keyring) DeleteRight(ctx context.Context, audit *ledger.Audit, id strin
 		return picture(audit, "api_key_rights/"+id, before, nil)
 	})
 	return keys, err
+}
+
+// changeHolders says of the keys that have a right that they have changed: their records show it.
+func changeHolders(ctx context.Context, c *sql.Conn, right string, now time.Time) error {
+	_, err := c.ExecContext(ctx, `UPDATE api_keys SET updated_at = $1 WHERE deleted_at IS NULL AND id IN (SELECT g.api_key_id
+		FROM api_key_right_grants g JOIN api_key_rights r ON r.id = g.right_id WHERE r.api_key_rights_id = $2)`, now, right)
+	return err
 }
 
 func rightExists(err error, name string) error {
