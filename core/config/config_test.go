@@ -163,6 +163,8 @@ func TestMistakes(t *testing.T) {
 		{"clients: {demo: {backend: sqlite, config: s3cret}}", "clients.demo.config: want a mapping"},
 		{"clients: {demo: {backend: sqlite, config: {x: .nan}}}", "clients.demo.config: holds a number that JSON does not have"},
 		{"clients: {demo: {backend: sqlite, config: {x: '${s3cret oops}'}}}", "clients.demo.config.x: after ${ comes a variable's name"},
+		{"clients: {ath_s3cret.x: {backend: sqlite}}", "clients.ath_…: a client's name has not the form of an API key"},
+		{"postgres_clients: {ath_x.s3cret: 'postgres://h/d'}", "postgres_clients.ath_…: a client's name has not the form of an API key"},
 		{"clients: {'a b': {backend: sqlite}}", "clients.a b: a client's name is 1 to 128 letters"},
 		{"clients: {" + long + ": {backend: sqlite}}", "a client's name is 1 to 128 letters"},
 		{"clients: {a: {backend: x}}\npostgres_clients: {a: 'postgres://s3cret'}", "postgres_clients.a: there is a client of this name in clients already"},

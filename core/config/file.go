@@ -172,6 +172,10 @@ func eachText(path string, value any, f func(path, text string) string) any {
 // client reads one entry of clients or postgres_clients.
 func (f *file) client(section, name string, value any) {
 	path := section + "." + name
+	if strings.HasPrefix(name, "ath_") && strings.Contains(name, ".") { // it may be a secret
+		f.mistake(section+".ath_…", "a client's name has not the form of an API key, ath_ and later a point: names are shown and logged. Take another")
+		return
+	}
 	if !clientName.MatchString(name) {
 		f.mistake(path, "a client's name is %s", clientNameRule)
 		return
