@@ -1,15 +1,22 @@
 package core
 
 import (
+	"context"
+	"database/sql"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"reflect"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/athena-gateway/athena/core/config"
 	"github.com/athena-gateway/athena/core/httpx"
+	"github.com/athena-gateway/athena/core/ledger"
 	"github.com/athena-gateway/athena/core/ledger/ledgertest"
 	"github.com/athena-gateway/athena/internal/testenv"
 )
@@ -115,6 +122,84 @@ func TestWordsThatAreNoNames(t *testing.T) {
 				}
 			}
 		}
+	})
+}
+
+// TestNameLikeKey: a client that has a name in the form of an API key since before that was
+// refused serves, and operators' routes know it. Nobody can make another.
+func TestNameLikeKey(t *testing.T) {
+	ledgertest.EachURI(t, func(t *testing.T, ledgerURI string) {
+		s := operated(t, ledgerURI, "ledger: {operation_log: true}")
+		const name = "ath_older.name"
+		config := fmt.Sprintf(`{"path":%q}`, emptyFile(t))
+		create := fmt.Sprintf(`{"client_name":%q,"backend":"sqlite","config":%s}`, name, config)
+		if answer := s.ask(t, "POST", "/admin/clients", create, 400); strings.Contains(fmt.Sprint(answer), name) {
+			t.Errorf("%v", answer)
+		}
+		for _, name := range []string{name, "ath_left.name"} {
+			stored := sql.NullString{String: config, Valid: name != "ath_left.name"} // that one has left the file
+			if err := s.ledger.Change(t.Context(), ledger.Clients, &ledger.Audit{Actor: "test", Action: "test"}, func(ctx context.Context, c *sql.Conn) error {
+				_, err := c.ExecContext(ctx, `INSERT INTO athena_clients (id, client_name, backend, config, source, is_active, is_frozen, metadata, created_at, updated_at)
+					VALUES ($1, $2, 'sqlite', $3, 'database', $4, $5, '{}', $6, $6)`, uuid.NewString(), name, stored, true, false, time.Now().UTC())
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		serves := func(want int) {
+			t.Helper()
+			if status, _, text := s.call(t, "POST", "/gateway/query", name, `{"query":"SELECT 1 AS one"}`); status != want {
+				t.Errorf("%d %s", status, text)
+			}
+		}
+		until(t, func() bool {
+			client, err := s.registry.Client(name)
+			return err == nil && client.Status().Available
+		})
+		serves(200)
+		path := "/admin/clients/" + name
+		record, err := json.Marshal(s.ask(t, "GET", path, "", 200)["client"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.ask(t, "PATCH", path, strings.Replace(string(record), `"is_frozen":false`, `"is_frozen":true`, 1), 200)
+		serves(503)
+		s.ask(t, "PUT", path+"/freeze", `{"is_frozen":false}`, 200)
+		serves(200)
+		s.ask(t, "GET", path+"/statistics", "", 200)
+		s.ask(t, "GET", path+"/statistics/drilldown?table_name=&operation=sql", "", 200)
+		s.ask(t, "PUT", "/admin/client-configs/"+name, `{"read_only":true}`, 200)
+		s.ask(t, "GET", "/admin/client-configs/"+name, "", 200)
+		if answer := s.ask(t, "DELETE", "/admin/client-configs/"+name, "", 200); answer["deleted"] != true {
+			t.Errorf("%v", answer)
+		}
+		s.ask(t, "PUT", "/admin/api-key-clients/"+name, `{"enforce_api_keys":false}`, 200)
+		s.ask(t, "DELETE", "/admin/api-key-clients/"+name, "", 200)
+		key := s.ask(t, "POST", "/admin/api-keys", fmt.Sprintf(`{"name":"k","client_name":%q}`, name), 201)["record"].(map[string]any)
+		s.ask(t, "PATCH", fmt.Sprint("/admin/api-keys/", key["id"]), fmt.Sprintf(`{"client_name":%q,"description":"d"}`, name), 200)
+		s.ask(t, "DELETE", path, "", 200)
+		s.ask(t, "DELETE", path, "", 404)
+		serves(503)
+		if answer := s.ask(t, "GET", path, "", 200); answer["client"].(map[string]any)["deleted_at"] == nil {
+			t.Errorf("%v", answer)
+		}
+		s.ask(t, "DELETE", "/admin/client-configs/"+name, "", 200)
+		s.ask(t, "GET", "/admin/clients/ath_left.name", "", 200)
+		s.ask(t, "DELETE", "/admin/clients/ath_left.name", "", 200)
+		s.ask(t, "POST", "/admin/clients", create, 400)
+		for _, r := range []struct{ method, path, body string }{
+			{"GET", "/admin/clients/:", ""}, {"PATCH", "/admin/clients/:", `{"description":"x"}`}, {"DELETE", "/admin/clients/:", ""},
+			{"PUT", "/admin/clients/:/freeze", `{"is_frozen":true}`}, {"GET", "/admin/clients/:/statistics", ""},
+			{"GET", "/admin/clients/:/statistics/drilldown?table_name=&operation=sql", ""}, {"DELETE", "/admin/client-configs/:", ""},
+			{"PUT", "/admin/api-key-clients/:", `{"enforce_api_keys":true}`}, {"POST", "/admin/api-keys", `{"name":"l","client_name":"ath_s3cret.name"}`},
+		} {
+			status, _, text := s.call(t, r.method, strings.Replace(r.path, ":", "ath_s3cret.name", 1), "", r.body)
+			if status != 404 && status != 400 || strings.Contains(text, "s3cret") {
+				t.Errorf("%s %s: %d %s", r.method, r.path, status, text)
+			}
+		}
+		s.ask(t, "POST", "/admin/clients", strings.Replace(create, name, "new", 1), 201)
+		tellNothing(t, s, ledgerURI, "s3cret")
 	})
 }
 

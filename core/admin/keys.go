@@ -11,7 +11,6 @@ import (
 	"github.com/athena-gateway/athena/core/httpx"
 	"github.com/athena-gateway/athena/core/httpx/adminapi"
 	"github.com/athena-gateway/athena/core/ledger"
-	"github.com/athena-gateway/athena/core/registry"
 	"github.com/athena-gateway/athena/sdk"
 )
 
@@ -33,8 +32,6 @@ func isExpiry(t time.Time) bool {
 	return year >= 1970 && year <= 9999
 }
 
-func isClient(name string) bool { return registry.CheckName(name) == "" }
-
 // keyBody is what a request says of a key.
 type keyBody struct {
 	name, description, client adminapi.Field[string]
@@ -45,8 +42,9 @@ type keyBody struct {
 }
 
 // read reads the body. A key that limits who may use it by addresses or a number of requests,
-// as the original server knows them, is refused: one without these limits is another key.
-func (b *keyBody) read(r *httpx.Request, create bool) error {
+// as the original server knows them, is refused: one without these limits is another key. isClient
+// says what can be a client's name.
+func (b *keyBody) read(r *httpx.Request, create bool, isClient func(string) bool) error {
 	name := b.name.Optional(wantName, adminapi.TextOf(1, 100))
 	expires := b.expires.Nullable(wantAnyExpiry, isExpiry) // an expired key can be sent back whole
 	if create {
@@ -130,7 +128,7 @@ func (a *API) getKey(r *httpx.Request) (*httpx.Response, error) {
 
 func (a *API) createKey(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
 	var b keyBody
-	if err := b.read(r, true); err != nil {
+	if err := b.read(r, true, a.registry.IsName); err != nil {
 		return nil, err
 	}
 	text, record, err := a.keys.CreateKey(r.Context(), audit, auth.Spec{Name: b.name.Or(""), Description: b.description.Value, Client: b.client.Value,
@@ -147,7 +145,7 @@ func (a *API) updateKey(r *httpx.Request, audit *ledger.Audit) (*httpx.Response,
 		return nil, err
 	}
 	var b keyBody
-	if err := b.read(r, false); err != nil {
+	if err := b.read(r, false, a.registry.IsName); err != nil {
 		return nil, err
 	}
 	record, err := a.keys.UpdateKey(r.Context(), audit, id, func(before auth.Record, s *auth.Spec) error {
@@ -250,7 +248,7 @@ func (a *API) listKeyClients(r *httpx.Request) (*httpx.Response, error) {
 }
 
 func (a *API) setKeyClient(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
-	client, err := clientParam(r)
+	client, err := a.clientParam(r)
 	if err != nil {
 		return nil, err
 	}
@@ -270,7 +268,7 @@ func (a *API) setKeyClient(r *httpx.Request, audit *ledger.Audit) (*httpx.Respon
 }
 
 func (a *API) deleteKeyClient(r *httpx.Request, audit *ledger.Audit) (*httpx.Response, error) {
-	client, err := clientParam(r)
+	client, err := a.clientParam(r)
 	if err != nil {
 		return nil, err
 	}
@@ -284,9 +282,9 @@ func (a *API) deleteKeyClient(r *httpx.Request, audit *ledger.Audit) (*httpx.Res
 }
 
 // clientParam is the client that the path names.
-func clientParam(r *httpx.Request) (string, error) {
+func (a *API) clientParam(r *httpx.Request) (string, error) {
 	name := adminapi.Param(r, "client_name")
-	if !isClient(name) {
+	if !a.registry.IsName(name) {
 		return "", adminapi.InvalidFields("invalid_path", "the path has mistakes", map[string]string{"client_name": "want a client's name"})
 	}
 	return name, nil

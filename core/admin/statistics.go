@@ -9,7 +9,6 @@ import (
 	"github.com/athena-gateway/athena/core/httpx/adminapi"
 	"github.com/athena-gateway/athena/core/ledger"
 	"github.com/athena-gateway/athena/core/oplog"
-	"github.com/athena-gateway/athena/core/registry"
 	"github.com/athena-gateway/athena/sdk"
 )
 
@@ -46,7 +45,7 @@ func (a *API) refreshStatistics(r *httpx.Request, audit *ledger.Audit) (*httpx.R
 
 func (a *API) clientStatistics(r *httpx.Request) (*httpx.Response, error) {
 	name := client(r)
-	if registry.CheckName(name) != "" {
+	if !a.registry.IsName(name) {
 		return nil, unknownClient()
 	}
 	a.operations.Flush(r.Context())
@@ -72,7 +71,7 @@ func (a *API) drilldown(r *httpx.Request) (*httpx.Response, error) {
 		return nil, err
 	}
 	name, wrong := client(r), map[string]string{}
-	if registry.CheckName(name) != "" {
+	if !a.registry.IsName(name) {
 		return nil, unknownClient()
 	}
 	q := &oplog.Query{Client: &name, Table: given(r, "table_name", wrong), Operation: given(r, "operation", wrong), Reached: true, Errors: readErrors(r, wrong), Limit: p.Limit, Offset: p.Offset}

@@ -322,8 +322,8 @@ var (
 	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,255}$`)
 )
 
-// CheckName says what is wrong with a client's name; "": nothing. A text with the form of an
-// API key is none: names are shown and logged.
+// CheckName says what is wrong with the name of a new client, or with a word that may be repeated
+// as one; "": nothing. A text with the form of an API key is none: names are shown and logged.
 func CheckName(name string) string {
 	switch {
 	case !clientName.MatchString(name):
@@ -332,6 +332,20 @@ func CheckName(name string) string {
 		return "want a name, not an API key"
 	}
 	return ""
+}
+
+// IsName reports whether a text may be repeated as a client's name. A client that has one in the
+// form of an API key since before that was refused keeps it.
+func (r *Registry) IsName(name string) bool {
+	if CheckName(name) == "" {
+		return true
+	}
+	if !clientName.MatchString(name) {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.rows[name] != nil
 }
 
 // errFields is the error for a body whose members have mistakes, by name.
@@ -799,7 +813,7 @@ func (w *row) changedSince(seen *row) bool {
 // write changes the row of a client in one transaction with its audit line, and returns it as
 // it is then.
 func (r *Registry) write(ctx context.Context, a *ledger.Audit, name string, f func(context.Context, *sql.Conn, *row) error) (*Record, error) {
-	if CheckName(name) != "" { // a ledger may not even take it for text
+	if !clientName.MatchString(name) { // a ledger may not even take it for text
 		return nil, r.errUnknown(name, nil)
 	}
 	var after *Record
@@ -847,7 +861,7 @@ func update(ctx context.Context, c *sql.Conn, name string, columns map[string]an
 // stored returns the row of a client that is not deleted. One of the file that was not seeded
 // yet has a blank one.
 func (r *Registry) stored(ctx context.Context, name string) (*row, error) {
-	if CheckName(name) != "" {
+	if !clientName.MatchString(name) {
 		return nil, r.errUnknown(name, nil)
 	}
 	var found *row
@@ -914,7 +928,7 @@ func (r *Registry) Records(ctx context.Context, deleted bool, limit, offset int)
 // Record is the row of a client, also of one that was deleted. Error: NotFound
 // "unknown_client".
 func (r *Registry) Record(ctx context.Context, name string) (*Record, error) {
-	if CheckName(name) != "" {
+	if !clientName.MatchString(name) {
 		return nil, r.errUnknown(name, nil)
 	}
 	var found []*Record

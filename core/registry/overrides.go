@@ -198,7 +198,7 @@ func (r *Registry) misfits(ctx context.Context, d *Definition, own Overrides) ma
 // DeleteConfig removes the overrides of a client and reports whether there were any. Error:
 // NotFound "unknown_client" for what is no client's name.
 func (r *Registry) DeleteConfig(ctx context.Context, a *ledger.Audit, name string) (existed bool, err error) {
-	if CheckName(name) != "" {
+	if !r.IsName(name) {
 		return false, r.errUnknown(name, nil)
 	}
 	_, err = r.writeConfig(ctx, a, name, func(ctx context.Context, c *sql.Conn) error {
