@@ -334,7 +334,10 @@ func (t *Target) classifyServer(pg *pgconn.PgError) error {
 		e.Reason, e.Hint = "unknown_database", "create the database first"
 	case pg.Code == "25006":
 		e.Reason, e.Hint = "read_only", "this is a replica or a session that may not write: name the primary"
-	case class == "08", class == "53", class == "57", class == "58", class == "40", pg.Code == "55P03":
+	case pg.Code == "55P03", pg.Code == "40P01", pg.Code == "40001": // its transaction has ended without effect
+		e.Kind, e.Reason, e.RetryAfter, e.Executed = sdk.Unavailable, "unreachable", time.Second, sdk.ExecutedNo
+		e.Hint = "its tables are in use: try again when there is less going on"
+	case class == "08", class == "53", class == "57", class == "58", class == "40":
 		e.Kind, e.Reason, e.RetryAfter = sdk.Unavailable, "unreachable", time.Second
 	}
 	return e

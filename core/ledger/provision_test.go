@@ -338,6 +338,30 @@ func TestProvisionDamaged(t *testing.T) {
 		t.Errorf("%+v, %v", again, err)
 	}
 
+	// What is in use is not waited for.
+	rows(t, uri, "DROP TABLE gateway_operation_log")
+	db, err := sql.Open("pgx", uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	reader, err := db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := reader.Exec("LOCK TABLE api_registry IN ACCESS SHARE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := provision(); sdk.AsError(err).Reason != "unreachable" || sdk.AsError(err).Executed != sdk.ExecutedNo {
+		t.Errorf("while somebody reads: %v", err)
+	}
+	if err := reader.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := provision(); err != nil {
+		t.Error(err)
+	}
+
 	// Ids begin again in a new table: the grants of the old keys would be those of the new.
 	rows(t, uri, "DROP TABLE api_keys CASCADE")
 	if _, err := provision(); sdk.AsError(err).Reason != "provision_damaged" {
