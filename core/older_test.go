@@ -46,8 +46,9 @@ const olderTables = `
 	INSERT INTO client_table_statistics VALUES ('shop', 'crew', 'fetch', 3, '2024-01-01'), ('shop', NULL, 'sql', 1, NULL), ('shop', NULL, 'sql', 2, '2024-01-02'), ('shop', '', NULL, NULL, NULL);
 
 	CREATE TABLE api_keys (id bigint PRIMARY KEY, api_keys_id char(40), public_id varchar(8) UNIQUE, name varchar(6) UNIQUE CHECK (length(name) < 6), client_name text REFERENCES older_clients,
-		key_salt varchar(4), key_hash varchar(8), is_active smallint, created_at integer, updated_at text, deleted_at bigint);
-	INSERT INTO api_keys VALUES (5, '0198c0de-0000-7000-8000-000000000005', NULL, 'old', 'shop', NULL, NULL, NULL, 1706933106, '2024-02-04', NULL),
+		key_salt varchar(4), key_hash varchar(8), is_active smallint, created_at integer, updated_at text, deleted_at bigint DEFAULT 0,
+		token text UNIQUE CHECK (token <> 'x'));
+	INSERT INTO api_keys VALUES (5, '0198c0de-0000-7000-8000-000000000005', NULL, 'old', 'shop', NULL, NULL, NULL, 1706933106, '2024-02-04', 0),
 		(6, NULL, NULL, 'gone', NULL, NULL, NULL, 0, NULL, NULL, 1706933106000);
 	CREATE UNIQUE INDEX ON api_keys (lower(name));
 	CREATE TABLE api_key_rights (id bigint PRIMARY KEY, name varchar(24) UNIQUE, description varchar(3));
@@ -120,6 +121,7 @@ func TestOlderInstallation(t *testing.T) {
 	for query, want := range map[string]int64{
 		"SELECT count(*) FROM api_key_rights WHERE name = api_key_rights_id::text":                                                3,
 		"SELECT count(*) FROM api_keys WHERE deleted_at = '2024-02-03T04:05:06Z' AND NOT is_active":                               1,
+		"SELECT count(*) FROM pg_constraint WHERE conrelid = 'api_keys'::regclass AND conname LIKE '%token%'":                     2,
 		"SELECT count(*) FROM pg_constraint WHERE conrelid = 'api_key_right_grants'::regclass AND contype = 'f'":                  2,
 		"SELECT count(*) FROM athena_clients WHERE created_at = '2024-02-03T04:05:06Z'":                                           1,
 		"SELECT count(*) FROM client_table_statistics WHERE last_operation_at = '2024-01-02T00:00:00Z'":                           1,

@@ -46,8 +46,10 @@ func (l *Ledger) PruneNow(ctx context.Context) {
 
 // oldest deletes the first $2 rows of a table from before $1.
 func (l *Ledger) oldest(table string) string {
-	if l.postgres { // not by id, which may have no index; a ctid is that of a row in each partition
-		return "DELETE FROM " + table + " WHERE created_at < $1 AND ctid = ANY (ARRAY(SELECT ctid FROM " + table +
+	// Not by id, which may have no index. A ctid is that of a row in each partition: the time tells
+	// which is meant, and is not to be looked for.
+	if l.postgres {
+		return "DELETE FROM " + table + " WHERE created_at + interval '0' < $1 AND ctid = ANY (ARRAY(SELECT ctid FROM " + table +
 			" WHERE created_at < $1 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED))"
 	}
 	return "DELETE FROM " + table + " WHERE id IN (SELECT id FROM " + table + " WHERE created_at < $1 ORDER BY created_at LIMIT $2)"

@@ -238,6 +238,7 @@ DECLARE
 	logs CONSTANT text[] := '{api_key_auth_log,gateway_operation_log,admission_events,admin_audit_log}';
 	others CONSTANT text[] := '{athena_clients,client_configs,api_key_config,api_key_client_config,client_statistics,client_table_statistics,public_routes,api_registry}';
 	keys CONSTANT text[] := '{api_keys,api_key_rights,api_key_right_grants}';
+	written CONSTANT text[] := '{api_keys_id,api_key_rights_id,api_key_id,right_id,public_id,name,description,client_name,key_salt,key_hash,expires_at,is_active,last_used_at,created_at,updated_at,deleted_at}'; -- of these
 	own CONSTANT oid := (SELECT oid FROM pg_namespace WHERE nspname = current_schema());
 	o record;
 	tab text;
@@ -249,10 +250,12 @@ DECLARE
 		AND atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype));
 BEGIN
 	-- Rules that rows of this gateway may not meet: checks, and references (a log speaks of what
-	-- has been deleted), but for those of grants.
+	-- has been deleted), but for those of grants, and for those about columns of another server's
+	-- keys that this gateway leaves alone.
 	FOR o IN SELECT c.relname, n.conname FROM pg_constraint n JOIN pg_class c ON c.oid = n.conrelid
 		WHERE c.relnamespace = own AND c.relname = ANY (logs || others || keys) AND n.conislocal AND (n.contype = 'c'
 			OR n.contype = 'f' AND NOT (c.relname = 'api_key_right_grants' AND n.confrelid IN ('api_keys'::regclass, 'api_key_rights'::regclass)))
+			AND (c.relname <> ALL (keys) OR n.conkey IS NULL OR EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attnum = ANY (n.conkey) AND attname = ANY (written)))
 	LOOP
 		EXECUTE format('ALTER TABLE %I DROP CONSTRAINT %I', o.relname, o.conname);
 	END LOOP;
@@ -266,7 +269,8 @@ BEGIN
 			WHEN c.relname = ANY (logs) THEN NOT ('id' = ANY (k.columns) AND (i.indisprimary OR cardinality(k.columns) = 1))
 			WHEN c.relname = 'client_table_statistics' THEN k.columns <@ '{client_name,table_name,operation}'
 				AND NOT (cardinality(k.columns) = 3 AND k.filled AND i.indpred IS NULL AND i.indexprs IS NULL)
-			WHEN c.relname = 'api_keys' THEN NOT k.columns && '{id,api_keys_id}' AND NOT i.indisprimary AND x.relname <> 'api_keys_by_public_id'
+			WHEN c.relname = 'api_keys' THEN NOT k.columns && '{id,api_keys_id}' AND (k.columns && written OR i.indexprs IS NOT NULL)
+				AND NOT i.indisprimary AND x.relname <> 'api_keys_by_public_id'
 			WHEN c.relname = 'public_routes' THEN k.columns = '{route_key}' AND i.indpred IS NULL END
 	LOOP
 		FOR named IN SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) FROM pg_constraint
@@ -402,7 +406,7 @@ BEGIN
 				WHEN o.kind = 'boolean' THEN $$lower(btrim(%2$I::text)) NOT IN ('', '0', 'f', 'false', 'n', 'no', 'off')$$
 				WHEN o.kind = 'json' THEN CASE o.typcategory WHEN 'S' THEN 'athena_older_json(%2$I::text)' ELSE 'to_jsonb(%2$I)' END
 				-- Since 1970, in seconds, or in milliseconds.
-				WHEN o.kind = 'time' AND o.typcategory = 'N' THEN 'to_timestamp((CASE WHEN abs(%2$I) < 1e11 THEN %2$I ELSE %2$I / 1000.0 END)::double precision)'
+				WHEN o.kind = 'time' AND o.typcategory = 'N' THEN 'to_timestamp((CASE WHEN abs(%2$I) < 1e11 THEN nullif(%2$I, 0) ELSE %2$I / 1000.0 END)::double precision)'
 				WHEN o.kind IN ('time', 'uuid', 'number') THEN $$nullif(btrim(%2$I::text), '')::%3$s$$
 				ELSE $$round(nullif(btrim(%2$I::text), '')::numeric)::bigint$$ END, o.relname, o.attname, becomes);
 		EXCEPTION
