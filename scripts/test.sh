@@ -36,7 +36,7 @@ major=$("$server/postgres" --version | sed 's/.*) \([0-9]*\).*/\1/')
 
 export CGO_ENABLED=1 # its default is 0 on a machine that had no compiler when Go was set up
 # Vet is a part of scripts/lint.sh; here it would cost a cold run half a minute.
-tests=(go test -race -vet=off -timeout 8m ${TEST_TAGS:+-tags "$TEST_TAGS"})
+tests=(go test -race -vet=off -timeout 12m ${TEST_TAGS:+-tags "$TEST_TAGS"})
 if [ $# -gt 0 ]; then
 	exec scripts/with-postgres.sh "${tests[@]}" "$@"
 fi

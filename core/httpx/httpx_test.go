@@ -466,3 +466,13 @@ func (clash) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc("clash", "Help.", []string{"client"}, nil), prometheus.GaugeValue, float64(n), "shop")
 	}
 }
+
+// TestShutdownAtTheStart ends servers that have hardly begun, which the race detector looks at.
+func TestShutdownAtTheStart(t *testing.T) {
+	for range 100 {
+		s, _ := start(t, Options{})
+		if err := s.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -57,6 +58,7 @@ type Server struct {
 	conns   connSet
 
 	listener atomic.Pointer[listener]
+	start    sync.Mutex // held while Serve begins and while draining is set: who waits for connections counts on it
 	draining atomic.Bool
 	quit     chan struct{}
 }
@@ -180,15 +182,19 @@ func (s *Server) tune(server *fasthttp.Server) {
 // are still being finished.
 func (s *Server) Serve(ln net.Listener) error {
 	l := &listener{Listener: ln, server: s}
+	s.start.Lock()
+	if s.draining.Load() { // Shutdown came first
+		s.start.Unlock()
+		return ln.Close()
+	}
 	if !s.listener.CompareAndSwap(nil, l) {
+		s.start.Unlock()
 		return errors.New("the server has been started already")
 	}
 	s.conns.wg.Add(1)
+	s.start.Unlock()
 	defer s.conns.wg.Done()
 	go s.watcher.run(s.quit)
-	if s.draining.Load() { // Shutdown came first
-		l.stop()
-	}
 	return s.app.Server().Serve(l)
 }
 
@@ -196,7 +202,10 @@ func (s *Server) Serve(ln net.Listener) error {
 // has arrived, answers with Connection: close and closes idle connections. When ctx ends
 // first it cancels what is left and returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
-	if s.draining.Swap(true) {
+	s.start.Lock()
+	again := s.draining.Swap(true)
+	s.start.Unlock()
+	if again {
 		return errors.New("the server is being shut down already")
 	}
 	defer close(s.quit)
